@@ -1,0 +1,46 @@
+/*
+ * Every bound of the system in one place. Reaching one has a defined answer
+ * (refuse with a typed error, drop with a counter, or push back), never growth.
+ */
+#ifndef BASE_LIMITS_H
+#define BASE_LIMITS_H
+
+#define LIMIT_WORKERS_MAX    64   /* workers that a coordinator admits */
+#define LIMIT_STAGES_MAX     64   /* stages in one plan */
+#define LIMIT_ROUTERS_MAX    4    /* routers that may register; one is active */
+#define LIMIT_LAYERS_MAX     1024 /* transformer blocks in a model */
+#define LIMIT_VOCAB_MAX      1048576
+#define LIMIT_NAME_BYTES     64  /* node ids, with the NUL */
+#define LIMIT_HOST_BYTES     256 /* host names, with the NUL */
+#define LIMIT_ENDPOINT_BYTES 256 /* endpoints, with the NUL */
+#define LIMIT_RATES_MAX      16  /* measured weight types per worker */
+
+#define LIMIT_PAGE_TOKENS        64     /* positions in one KV page */
+#define LIMIT_CONTEXT_TOKENS_MAX 131072 /* positions in one sequence */
+#define LIMIT_PAGES_PER_SEQUENCE (LIMIT_CONTEXT_TOKENS_MAX / LIMIT_PAGE_TOKENS)
+#define LIMIT_PAGES_MAX          1048576 /* KV pages in one plan */
+
+#define LIMIT_BATCH_TOKENS_MAX    512  /* tokens in one micro-batch */
+#define LIMIT_BATCH_SEQUENCES_MAX 64   /* sequences in one micro-batch */
+#define LIMIT_RELEASES_PER_STEP   4096 /* page releases beside one micro-batch */
+#define LIMIT_BATCHES_IN_FLIGHT   (LIMIT_STAGES_MAX + 1)
+#define LIMIT_TOP_LOGITS_MAX      2048 /* candidates that the last stage returns per row */
+
+#define LIMIT_REQUESTS_RUNNING 256  /* requests that hold pages at once */
+#define LIMIT_REQUESTS_WAITING 1024 /* admitted, not yet running; more are refused */
+#define LIMIT_PROMPT_BYTES     4194304
+#define LIMIT_CHAT_MESSAGES    1024
+#define LIMIT_STOP_STRINGS     16
+#define LIMIT_STOP_BYTES       256 /* one stop string */
+#define LIMIT_LOGIT_BIASES     1024
+#define LIMIT_TOP_LOGPROBS     20
+
+#define LIMIT_ENVELOPE_BYTES   8
+#define LIMIT_CONTROL_BYTES    262144   /* packed control message */
+#define LIMIT_STEP_BYTES       1048576  /* packed step header */
+#define LIMIT_CLIENT_BYTES     5242880  /* packed client message */
+#define LIMIT_TENSOR_BYTES     67108864 /* one raw tensor frame */
+#define LIMIT_UNPACK_FACTOR    12       /* heap for unpacking, times the packed size... */
+#define LIMIT_UNPACK_BYTES_MIN 65536    /* ...and at least this */
+
+#endif

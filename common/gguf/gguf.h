@@ -1,0 +1,108 @@
+/*
+ * GGUF v2 and v3, read as hostile input: the file is memory-mapped, every count, length and
+ * offset is checked before use, and a failure names the file, the byte offset and the field.
+ * Format: ggml's docs/gguf.md. Split files are opened through their first part.
+ *
+ * An open file is immutable: any thread may read it.
+ */
+#ifndef GGUF_H
+#define GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct base_error;
+struct gguf;
+
+#define GGUF_DIMENSIONS_MAX 4
+
+/* Tensor type ids as in the file. Others may appear; gguf_open() accepts those whose block
+ * layout gguf_type_block() knows and refuses the rest by name and id. */
+enum gguf_type {
+    GGUF_F32 = 0,
+    GGUF_F16 = 1,
+    GGUF_Q4_0 = 2,
+    GGUF_Q8_0 = 8,
+    GGUF_BF16 = 30,
+};
+
+/* One row of the tensor table. */
+struct gguf_tensor {
+    const char *name; /* NUL-terminated, borrowed from the file object */
+    uint32_t type;
+    uint32_t dimension_count;
+    uint64_t dimensions[GGUF_DIMENSIONS_MAX]; /* [0] is the row length, the fastest; unused: 1 */
+    const uint8_t *data; /* inside the mapping, not aligned beyond the file's alignment */
+    uint64_t bytes;
+    uint64_t file_offset; /* of data, in its part */
+};
+
+struct gguf_string {
+    const char *data; /* not NUL-terminated, borrowed from the mapping */
+    size_t bytes;
+};
+
+/* Elements and bytes of one block of a type, and its name. Return false for unknown types. */
+bool gguf_type_block(uint32_t type, uint32_t *ret_elements, uint32_t *ret_bytes);
+const char *gguf_type_name(
+    uint32_t type); /* "Q8_0"; "type 17" style text is never returned: NULL */
+
+/*
+ * Maps and checks path. Touches only the header pages, not tensor data. Returns BASE_OK and a
+ * file closed with gguf_close(), or BASE_IO, BASE_MALFORMED, BASE_UNSUPPORTED, BASE_TOO_BIG or
+ * BASE_NOMEM with *err filled.
+ */
+int gguf_open(const char *path, struct gguf **ret_file, struct base_error *err);
+
+/* As gguf_open(), from memory that stays valid until close (tests, fuzzers). */
+int gguf_open_memory(const uint8_t *data, size_t bytes, const char *name, struct gguf **ret_file,
+    struct base_error *err);
+
+/* Unmaps, frees and nulls. Accepts a pointer to NULL. */
+void gguf_close(struct gguf **self_p);
+
+const char *gguf_path(const struct gguf *self);
+
+/* XXH3-64 over metadata and tensor table of all parts: two files that agree hold the same model
+ * layout. Tensor data is not read. */
+uint64_t gguf_fingerprint(const struct gguf *self);
+
+size_t gguf_tensor_count(const struct gguf *self);
+const struct gguf_tensor *gguf_tensor_at(const struct gguf *self, size_t index);
+
+/* NULL when there is none. */
+const struct gguf_tensor *gguf_tensor_find(const struct gguf *self, const char *name);
+
+/* Advises the kernel: these bytes of the mapping are needed soon (true) or no longer (false). */
+void gguf_advise(const struct gguf *self, const struct gguf_tensor *tensor, bool needed);
+
+/*
+ * Metadata by key. Each returns BASE_OK, BASE_NOT_FOUND (no message: absence is often fine), or
+ * BASE_MALFORMED with *err naming file, key, offset and the type found. Any integer type is
+ * accepted where an integer is asked for, if the value fits.
+ */
+int gguf_get_u32(
+    const struct gguf *self, const char *key, uint32_t *ret_value, struct base_error *err);
+int gguf_get_f32(
+    const struct gguf *self, const char *key, float *ret_value, struct base_error *err);
+int gguf_get_bool(
+    const struct gguf *self, const char *key, bool *ret_value, struct base_error *err);
+int gguf_get_string(const struct gguf *self, const char *key, struct gguf_string *ret_value,
+    struct base_error *err);
+
+/* Arrays: an iterator that decodes elements in place. */
+struct gguf_array {
+    uint32_t element_type; /* GGUF metadata value type: 4 u32, 5 i32, 6 f32, 8 string... */
+    uint64_t count;
+    const uint8_t *next; /* private */
+    const uint8_t *end;  /* private */
+};
+int gguf_get_array(
+    const struct gguf *self, const char *key, struct gguf_array *ret_array, struct base_error *err);
+/* Each consumes one element; false at the end or when the element has another type. */
+bool gguf_array_next_string(struct gguf_array *array, struct gguf_string *ret_value);
+bool gguf_array_next_i64(struct gguf_array *array, int64_t *ret_value); /* any integer or bool */
+bool gguf_array_next_f32(struct gguf_array *array, float *ret_value);
+
+#endif

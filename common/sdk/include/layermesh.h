@@ -1,0 +1,156 @@
+/*
+ * liblayermesh: the client side of layermesh. One client object talks to one router; it is not
+ * thread-safe, but any number of clients may exist. Nothing here blocks longer than the timeout
+ * it is given.
+ *
+ * Text is bytes in UTF-8. Every function that can fail returns LMESH_OK or a negative code and
+ * leaves a sentence in lmesh_client_error().
+ */
+#ifndef LAYERMESH_H
+#define LAYERMESH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define LMESH_API __attribute__((visibility("default")))
+
+enum lmesh_code {
+    LMESH_OK = 0,
+    LMESH_ERR_INVALID = -1,     /* an argument is out of range */
+    LMESH_ERR_NOMEM = -2,       /* out of memory */
+    LMESH_ERR_CONNECT = -3,     /* no router answered within the timeout */
+    LMESH_ERR_TIMEOUT = -4,     /* the deadline passed */
+    LMESH_ERR_REFUSED = -5,     /* the router refused: queue full, prompt too long, not allowed */
+    LMESH_ERR_UNAVAILABLE = -6, /* no stage can serve; the text names the lost hop */
+    LMESH_ERR_FAILED = -7,      /* the request failed for another reason */
+};
+
+enum lmesh_finish {
+    LMESH_FINISH_NONE = 0, /* still running */
+    LMESH_FINISH_STOP = 1, /* end token or stop string */
+    LMESH_FINISH_LENGTH = 2,
+    LMESH_FINISH_CANCELLED = 3,
+    LMESH_FINISH_ERROR = 4,
+};
+
+struct lmesh_client;
+struct lmesh_request;
+
+struct lmesh_message {
+    const char *role; /* "system", "user", "assistant" */
+    const char *content;
+};
+
+struct lmesh_logit_bias {
+    uint32_t token_id;
+    float bias; /* added to the logit; -INFINITY bans */
+};
+
+/* What to generate. Zero it, then set what is wanted; exactly one of prompt, ids, messages. */
+struct lmesh_generate_options {
+    const char *prompt;
+    size_t prompt_bytes; /* 0: strlen(prompt) */
+    const uint32_t *ids;
+    size_t id_count;
+    const struct lmesh_message *messages;
+    size_t message_count;
+    uint32_t max_tokens; /* 0: to the end of the context */
+    float temperature;   /* 0: greedy */
+    uint32_t top_k;      /* 0: off, as all that follow */
+    float top_p;
+    float min_p;
+    float repeat_penalty;
+    uint32_t repeat_last_n;
+    float presence_penalty;
+    float frequency_penalty;
+    uint64_t seed;
+    const struct lmesh_logit_bias *logit_biases;
+    size_t logit_bias_count;
+    const char *const *stops;
+    size_t stop_count;
+    int ignore_eos;
+    uint32_t top_logprobs;
+    uint32_t deadline_ms;
+};
+
+struct lmesh_score_options {
+    const uint32_t *ids;
+    size_t id_count;
+    int all_positions; /* logits of every position, else of the last */
+    int want_logits;
+    int want_logprobs; /* of each id but the first */
+    uint32_t deadline_ms;
+};
+
+struct lmesh_token {
+    uint32_t id;
+    float logprob; /* natural log, before any sampler */
+};
+
+/* A piece of an answer. Borrowed from the request until its next call. */
+struct lmesh_part {
+    const char *text; /* complete UTF-8, NUL-terminated, may be "" */
+    size_t text_bytes;
+    const struct lmesh_token *tokens;
+    size_t token_count;
+    /* score only */
+    uint32_t first_position;
+    const float *logits; /* [row_count, vocab_size] or NULL */
+    uint32_t row_count, vocab_size;
+    const float *logprobs; /* of the ids at first_position + 1 ... */
+    size_t logprob_count;
+    /* at the end */
+    enum lmesh_finish finish; /* NONE: more will come */
+    uint32_t prompt_tokens, completion_tokens;
+    double ttft_ms, total_ms; /* as the router measured them */
+    uint32_t resume_count;    /* times the mesh rebuilt this request after losing a stage */
+};
+
+struct lmesh_status {
+    int ready;
+    uint64_t plan_epoch;
+    uint32_t requests_running, requests_waiting;
+    uint32_t kv_pages_used, kv_pages_total;
+};
+
+/* endpoint: "tcp://host:port" or "ipc://path"; NULL: the environment's LAYERMESH_ROUTER.
+ * Connecting happens in the background. */
+LMESH_API int lmesh_client_new(const char *endpoint, struct lmesh_client **ret_client);
+LMESH_API void lmesh_client_destroy(struct lmesh_client **client);
+
+/* The last failure, for a person. Never NULL. */
+LMESH_API const char *lmesh_client_error(const struct lmesh_client *client);
+
+/* Start a request. It is freed with lmesh_request_destroy(), which cancels it when unfinished. */
+LMESH_API int lmesh_generate(struct lmesh_client *client,
+    const struct lmesh_generate_options *options, struct lmesh_request **ret_request);
+LMESH_API int lmesh_score(struct lmesh_client *client, const struct lmesh_score_options *options,
+    struct lmesh_request **ret_request);
+
+/*
+ * Waits up to timeout_ms (-1: for ever) for the next part. Returns LMESH_OK with *ret_part,
+ * LMESH_ERR_TIMEOUT when nothing came yet (call again), or the failure of the request. Several
+ * requests of one client may be read in any order.
+ */
+LMESH_API int lmesh_next(
+    struct lmesh_request *request, int timeout_ms, const struct lmesh_part **ret_part);
+
+/* Asks for cancellation; the final part (CANCELLED) still comes through lmesh_next(). */
+LMESH_API int lmesh_cancel(struct lmesh_request *request);
+LMESH_API void lmesh_request_destroy(struct lmesh_request **request);
+
+LMESH_API int lmesh_status(
+    struct lmesh_client *client, int timeout_ms, struct lmesh_status *ret_status);
+
+/* "0.1.0" */
+LMESH_API const char *lmesh_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,77 @@
+/*
+ * Weight matrices in the layout the kernels want, and the product with activations.
+ *
+ * Determinism contract, the root of "same tokens whatever the cluster does": y[t, o] depends on
+ * row o of w and on x[t, :] only. Not on the other tokens of the batch, the thread count, the
+ * instruction set or how rows were packed. Per output:
+ *   Q8_0, Q4_0  x is quantised per token in blocks of 32 (scale amax/127, round to nearest even);
+ *               block dots are exact int32; acc = fma(float(dot), w_scale * x_scale, acc), blocks
+ *               ascending
+ *   F32, F16, BF16  acc = fma(w[o, i], x[t, i], acc), i ascending
+ * Every kernel (scalar, AVX2, AVX-512) gives these bits; LAYERMESH_ISA=scalar|avx2|avx512 picks one.
+ */
+#ifndef TENSOR_MATRIX_H
+#define TENSOR_MATRIX_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct tensor_pool;
+struct tensor_matrix;
+
+/*
+ * An empty matrix w [row_count, column_count] of a supported type; column_count a multiple of
+ * the type's block. Returns BASE_OK, BASE_INVALID, BASE_UNSUPPORTED or BASE_NOMEM.
+ * fast_float: F32/F16/BF16 products of several tokens may go through OpenBLAS, which gives up
+ * the contract above.
+ */
+int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool fast_float,
+    struct tensor_matrix **ret_matrix);
+void tensor_matrix_destroy(struct tensor_matrix **self_p);
+
+/* Copies rows as stored in a file. Rows [row_first, row_first + row_count); different threads
+ * may pack different groups of TENSOR_ROW_GROUP rows (row_first a multiple of it). */
+#define TENSOR_ROW_GROUP 16u
+void tensor_matrix_pack(
+    struct tensor_matrix *self, size_t row_first, size_t row_count, const void *rows);
+
+uint32_t tensor_matrix_type(const struct tensor_matrix *self);
+size_t tensor_matrix_rows(const struct tensor_matrix *self);
+size_t tensor_matrix_columns(const struct tensor_matrix *self);
+
+/* Bytes that a matrix holds in memory once packed. */
+size_t tensor_matrix_bytes(uint32_t type, size_t row_count, size_t column_count);
+
+/* y[i] = w[row, i] as f32 (embedding lookup). */
+void tensor_matrix_row(const struct tensor_matrix *self, size_t row, float *y);
+
+/* Activations in the forms that products need; holds its own buffers, grown only by _reserve. */
+struct tensor_input;
+int tensor_input_new(size_t token_count_max, size_t column_count_max, struct tensor_input **ret);
+void tensor_input_destroy(struct tensor_input **self_p);
+
+/*
+ * Prepares x [token_count, column_count] f32 (borrowed until the last product with it): quantises
+ * it when for_type wants 8-bit activations. One thread or, within tensor_pool_run(), all: tokens
+ * are split by thread; a barrier (the end of the run) must pass before products use it.
+ */
+void tensor_input_prepare(struct tensor_input *self, const float *x, size_t token_count,
+    size_t column_count, uint32_t for_type, struct tensor_pool *pool);
+
+/* y[t, o] = sum_i x[t, i] * w[o, i], all of it, on the pool.
+ *   x  prepared for w's type, [token_count, column_count]
+ *   y  [token_count, y_stride], y_stride >= row_count; overlaps nothing */
+void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,
+    const struct tensor_input *x, float *y, size_t y_stride);
+
+/* Name of the instruction set in use: "avx512-vnni", "avx2", "scalar". */
+const char *tensor_isa_name(void);
+
+/* What this machine does, for placement: runs for about duration_ms on the pool.
+ * gops: products of 24 tokens, 2 * rows * columns * tokens operations; gigabytes_per_s: one token,
+ * weights far larger than caches. Returns BASE_OK, BASE_UNSUPPORTED or BASE_NOMEM. */
+int tensor_measure(struct tensor_pool *pool, uint32_t type, uint32_t duration_ms, double *ret_gops,
+    double *ret_gigabytes_per_s);
+
+#endif

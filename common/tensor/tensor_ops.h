@@ -1,0 +1,48 @@
+/*
+ * Everything of a transformer block that is no matrix product. Each has one order of operations
+ * whatever the batch, threads or instruction set (see tensor_matrix.h); sums over a row use 16
+ * partial lanes (element i in lane i % 16) and the tree lane j += lane j+8, +4, +2, +1.
+ */
+#ifndef TENSOR_OPS_H
+#define TENSOR_OPS_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* y[i] = x[i] / sqrt(mean(x^2) + epsilon) * weight[i].  x, weight, y [count] f32; y may be x. */
+void tensor_rms_norm(const float *x, const float *weight, size_t count, float epsilon, float *y);
+
+/* y[i] += x[i].  [count] f32 */
+void tensor_add(const float *x, size_t count, float *y);
+
+/* y[i] = silu(gate[i]) * up[i], silu(z) = z / (1 + exp(-z)).  [count] f32; y may be gate. */
+void tensor_silu_mul(const float *gate, const float *up, size_t count, float *y);
+
+/* exp(x) by a polynomial of our own: at most 2 ulp from exact, 0 below -87.3, the same on all ISAs. */
+float tensor_exp(float x);
+
+/* Order-fixed max and ln(sum(exp(x))).  x [count] f32, count >= 1 */
+float tensor_max(const float *x, size_t count);
+float tensor_log_sum_exp(const float *x, size_t count);
+
+/* sum_i a[i] * b[i], 16 lanes of fma.  [count] f32 */
+float tensor_dot(const float *a, const float *b, size_t count);
+
+/* y[i] = fma(a, x[i], y[i]).  [count] f32 */
+void tensor_axpy(float a, const float *x, size_t count, float *y);
+
+/*
+ * Rotary embedding in place on one token's heads.
+ *   x         [head_count, head_dim] f32
+ *   cos_sin   [rotary_dim / 2, 2] f32: cos and sin of this position's angles
+ * adjacent: pairs (2i, 2i+1); else pairs (i, i + rotary_dim / 2). Dims >= rotary_dim pass.
+ */
+void tensor_rope(float *x, size_t head_count, size_t head_dim, size_t rotary_dim,
+    const float *cos_sin, int adjacent);
+
+/* The top_count largest of x, descending, lower index first on ties.
+ *   x [count] f32;  ret_index, ret_value [top_count];  top_count <= count. NaN sorts last. */
+void tensor_top(
+    const float *x, size_t count, size_t top_count, uint32_t *ret_index, float *ret_value);
+
+#endif

@@ -1,0 +1,61 @@
+/*
+ * From logits to a token. Order of samplers (as users of llama.cpp and OpenAI's API expect):
+ * logit bias, penalties, top-k, top-p, min-p, temperature, draw. Greedy when temperature is 0.
+ *
+ * A draw is a pure function of (seed, position, candidates): the random number is Philox4x32-10
+ * keyed by seed with position as counter (Salmon et al., SC'11), so neither retries nor the
+ * history of calls change it.
+ */
+#ifndef TEXT_SAMPLER_H
+#define TEXT_SAMPLER_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+struct text_logit_bias {
+    uint32_t id;
+    float bias;
+};
+
+/* Zero switches a sampler off. */
+struct text_sampling {
+    float temperature;
+    uint32_t top_k;
+    float top_p, min_p;
+    float repeat_penalty;   /* 0 or 1: off */
+    uint32_t repeat_last_n; /* 0: 64 */
+    float presence_penalty, frequency_penalty;
+    uint64_t seed;
+    const struct text_logit_bias *biases;
+    size_t bias_count;
+};
+
+/* Uniform in [0, 1) with 53 bits, for this seed and position. */
+double text_random(uint64_t seed, uint64_t position);
+
+/*
+ * How many of the largest raw logits suffice to sample exactly as from all of them, given that at
+ * most banned_count further ids are banned; 0: the full row is needed (a bias or penalty could
+ * lift a token from below, or a sampler looks at the whole distribution). history as below.
+ */
+uint32_t text_candidates_needed(const struct text_sampling *sampling, const uint32_t *history,
+    size_t history_count, size_t banned_count, uint32_t vocab_size, uint32_t limit);
+
+/* One token's logit. */
+struct text_candidate {
+    uint32_t id;
+    float logit;
+};
+
+/*
+ * Samples. candidates [count] is reordered and changed: raw logits descending by (logit, lower id
+ * first) or, for a full row, in any order. history: prompt and generated tokens so far. banned:
+ * ids that may not be chosen (ignore_eos). position: of the token to be chosen. Returns the id.
+ * count >= 1. Deterministic; allocates nothing.
+ */
+uint32_t text_sample(const struct text_sampling *sampling, struct text_candidate *candidates,
+    size_t count, const uint32_t *history, size_t history_count, const uint32_t *banned,
+    size_t banned_count, uint64_t position);
+
+#endif

@@ -1,0 +1,73 @@
+/*
+ * The router's core: client requests in, micro-batches out, tokens back. Owns the token log of
+ * every request, so that losing a stage costs a pause and nothing else. A step function without
+ * sockets, clock or random source: daemon, simulator and fuzzer drive the same code.
+ */
+#ifndef ROUTER_H
+#define ROUTER_H
+
+#include "wire_message.h"
+
+struct router;
+struct text_tokenizer;
+
+struct router_options {
+    char node_id[LIMIT_NAME_BYTES];
+    uint64_t incarnation;
+    uint32_t batch_tokens;      /* most tokens in one micro-batch; 96 */
+    uint32_t requests_running;  /* most requests that hold pages; 64 */
+    uint32_t requests_waiting;  /* queue bound; more are refused; 256 */
+    uint32_t client_silence_ms; /* requests of a client silent so long are cancelled; 10000 */
+    uint32_t step_deadline_ms;  /* floor of the wait for a micro-batch before SUSPECT; 3000 */
+    uint32_t unavailable_ms;    /* requests wait so long for a plan before they fail; 4000 */
+};
+
+void router_options_default(struct router_options *ret);
+
+/* What send_client() came to. */
+enum router_sent {
+    ROUTER_SENT,
+    ROUTER_SENT_NOT, /* no room in the client's queue now: keep and retry on tick */
+    ROUTER_CLIENT_GONE,
+};
+
+/* Where decisions go; everything is borrowed for the call. */
+struct router_sink {
+    void *context;
+    void (*send_coordinator)(void *context, const struct wire_message *message);
+    /* Opens a link to the first stage and drops the old one. endpoint NULL: none. */
+    void (*link_first_stage)(void *context, uint64_t epoch, const char *endpoint);
+    /* false: the link has no room now; the step is kept and retried on tick or credit. */
+    bool (*send_step)(
+        void *context, const struct wire_message *message, const void *tensor, size_t bytes);
+    enum router_sent (*send_client)(void *context, uint64_t client,
+        const struct wire_message *message, const void *tensor, size_t bytes);
+};
+
+/* tokenizer is borrowed for the router's life; NULL: only id prompts work, text stays empty.
+ * Returns BASE_OK or BASE_NOMEM. */
+int router_new(const struct router_options *options, const struct router_sink *sink,
+    const struct text_tokenizer *tokenizer, struct router **ret);
+void router_destroy(struct router **self_p);
+
+/* Events. now_us never decreases (microseconds, for timings). */
+void router_coordinator_message(
+    struct router *self, uint64_t now_us, const struct wire_message *message);
+/* RESULT (with its tensor frame), STEP_ERROR, CREDIT of the first stage's link. */
+void router_data_message(struct router *self, uint64_t now_us, const struct wire_message *message,
+    const void *tensor, size_t tensor_bytes);
+void router_client_message(
+    struct router *self, uint64_t now_us, uint64_t client, const struct wire_message *message);
+void router_client_gone(struct router *self, uint64_t now_us, uint64_t client);
+void router_tick(struct router *self, uint64_t now_us);
+
+/* Latest time by which router_tick() must be called again. */
+uint64_t router_next_tick_us(const struct router *self);
+
+/* Refuses new requests from now on; requests_running + waiting reach 0 when all are done. */
+void router_drain(struct router *self);
+
+/* For heartbeats. */
+void router_status(const struct router *self, struct wire_router_status *ret);
+
+#endif

@@ -1,0 +1,69 @@
+#include "base_err.h"
+#include "base_options.h"
+#include <criterion/criterion.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+static bool verbose;
+static const char *name = "none";
+static uint32_t port = 5;
+static uint64_t memory;
+static double ratio = 1;
+static struct base_option_list stops;
+
+static const struct base_option table[] = {
+    {"verbose", 'v', BASE_OPTION_FLAG, &verbose, 0, 0, NULL, NULL, "more words"},
+    {"name", 0, BASE_OPTION_STRING, &name, 0, 0, "NAME", "TEST_OPTION_NAME", "a name"},
+    {"port", 'p', BASE_OPTION_U32, &port, 1, 100, "N", NULL, "a port"},
+    {"memory", 0, BASE_OPTION_BYTES, &memory, 0, 0, "BYTES", NULL, "memory"},
+    {"ratio", 0, BASE_OPTION_F64, &ratio, 0, 2, "X", NULL, "a ratio"},
+    {"stop", 0, BASE_OPTION_LIST, &stops, 0, 0, "STR", NULL, "stop strings"},
+};
+
+static int parse(int argc, const char **argv, int stop_at_word, int *next, struct base_error *err)
+{
+    return base_options_parse(
+        table, sizeof(table) / sizeof(table[0]), argc, (char **)argv, stop_at_word, next, err);
+}
+#define PARSE(stop, ...)                                                                           \
+    parse((int)(sizeof((const char *[]){"x", __VA_ARGS__}) / sizeof(char *)),                      \
+        (const char *[]){"x", __VA_ARGS__}, stop, &next, &err)
+
+Test(base_options, every_type_is_read)
+{
+    int next = 0;
+    struct base_error err = {0};
+
+    setenv("TEST_OPTION_NAME", "from-env", 1);
+    cr_assert_eq(PARSE(0, "-v", "--port=7", "--memory", "2GiB", "--ratio", "0.5", "--stop", "a",
+                     "--stop", "-b", "--", "rest"),
+        BASE_OK, "%s", err.text);
+    cr_assert(verbose && port == 7 && memory == 2ull << 30 && ratio == 0.5);
+    cr_assert(stops.count == 2 && strcmp(stops.items[1], "-b") == 0);
+    cr_assert_str_eq(name, "from-env");
+    cr_assert_eq(next, 12);
+}
+
+Test(base_options, what_is_wrong_is_named)
+{
+    int next = 0;
+    struct base_error err = {0};
+
+    cr_assert_eq(PARSE(0, "--port", "101"), BASE_INVALID);
+    cr_assert(strstr(err.text, "--port") && strstr(err.text, "101") && strstr(err.text, "100"));
+    cr_assert_eq(PARSE(0, "--port", "-1"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--port", "7x"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--port"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--nope"), BASE_INVALID);
+    cr_assert(strstr(err.text, "--nope"));
+    cr_assert_eq(PARSE(0, "--memory", "3 parsecs"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--memory", "99999999999999TiB"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--ratio", "nan"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--verbose=yes"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "word"), BASE_INVALID);
+    cr_assert_eq(PARSE(0, "--help"), BASE_CANCELLED);
+    cr_assert_eq(PARSE(1, "-v", "word", "--nope"), BASE_OK);
+    cr_assert_eq(next, 2);
+}
