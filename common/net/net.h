@@ -36,6 +36,10 @@ enum net_plane {
  */
 int net_context_new(struct net_context **ret_context, struct base_error *err);
 
+/* For code that lives in another's process: as net_context_new(), but signal masks and handlers
+ * stay as they are; there is no net_context_signal_fd() (-1). */
+int net_context_new_library(struct net_context **ret_context, struct base_error *err);
+
 /* After every socket is closed. Frees and nulls. */
 void net_context_destroy(struct net_context **self_p);
 

@@ -1,7 +1,7 @@
 /*
  * liblayermesh: the client side of layermesh. One client object talks to one router; it is not
  * thread-safe, but any number of clients may exist. Nothing here blocks longer than the timeout
- * it is given.
+ * it is given. Signal handlers and masks of the program are left as they are.
  *
  * Text is bytes in UTF-8. Every function that can fail returns LMESH_OK or a negative code and
  * leaves a sentence in lmesh_client_error().
@@ -27,6 +27,7 @@ enum lmesh_code {
     LMESH_ERR_REFUSED = -5,     /* the router refused: queue full, prompt too long, not allowed */
     LMESH_ERR_UNAVAILABLE = -6, /* no stage can serve; the text names the lost hop */
     LMESH_ERR_FAILED = -7,      /* the request failed for another reason */
+    LMESH_ERR_AGAIN = -8,       /* lmesh_next(): nothing came yet, call again */
 };
 
 enum lmesh_finish {
@@ -73,8 +74,8 @@ struct lmesh_generate_options {
     const char *const *stops;
     size_t stop_count;
     int ignore_eos;
-    uint32_t top_logprobs;
-    uint32_t deadline_ms;
+    uint32_t top_logprobs; /* alternatives reported with each token */
+    uint32_t deadline_ms;  /* from arrival at the router */
 };
 
 struct lmesh_score_options {
@@ -86,9 +87,16 @@ struct lmesh_score_options {
     uint32_t deadline_ms;
 };
 
+struct lmesh_top_logprob {
+    uint32_t id;
+    float logprob;
+};
+
 struct lmesh_token {
     uint32_t id;
-    float logprob; /* natural log, before any sampler */
+    float logprob;                        /* natural log, before any sampler */
+    const struct lmesh_top_logprob *tops; /* best first; when top_logprobs was asked for */
+    size_t top_count;
 };
 
 /* A piece of an answer. Borrowed from the request until its next call. */
@@ -117,15 +125,24 @@ struct lmesh_status {
     uint32_t kv_pages_used, kv_pages_total;
 };
 
-/* endpoint: "tcp://host:port" or "ipc://path"; NULL: the environment's LAYERMESH_ROUTER.
- * Connecting happens in the background. */
+/*
+ * endpoint: "tcp://host:port" or "ipc://path"; NULL: the environment's LAYERMESH_ROUTER.
+ * Connecting happens in the background. A connection in the clear to another machine needs
+ * LAYERMESH_INSECURE=1 in the environment. On failure *ret_client is still set, to be asked for
+ * the reason and destroyed, unless memory ran out (then NULL).
+ */
 LMESH_API int lmesh_client_new(const char *endpoint, struct lmesh_client **ret_client);
+
+/* Frees and nulls. Requests that still exist fail from then on; destroy them too. */
 LMESH_API void lmesh_client_destroy(struct lmesh_client **client);
 
 /* The last failure, for a person. Never NULL. */
 LMESH_API const char *lmesh_client_error(const struct lmesh_client *client);
 
-/* Start a request. It is freed with lmesh_request_destroy(), which cancels it when unfinished. */
+/*
+ * Start a request; options are copied. It leaves as soon as the router is connected, at the latest
+ * within lmesh_next(). It is freed with lmesh_request_destroy(), which cancels it when unfinished.
+ */
 LMESH_API int lmesh_generate(struct lmesh_client *client,
     const struct lmesh_generate_options *options, struct lmesh_request **ret_request);
 LMESH_API int lmesh_score(struct lmesh_client *client, const struct lmesh_score_options *options,
@@ -133,8 +150,12 @@ LMESH_API int lmesh_score(struct lmesh_client *client, const struct lmesh_score_
 
 /*
  * Waits up to timeout_ms (-1: for ever) for the next part. Returns LMESH_OK with *ret_part,
- * LMESH_ERR_TIMEOUT when nothing came yet (call again), or the failure of the request. Several
- * requests of one client may be read in any order.
+ * LMESH_ERR_AGAIN when nothing came in that time or a signal arrived (call again), or the failure
+ * of the request, then and ever after. After the part whose finish is not NONE nothing comes:
+ * LMESH_ERR_INVALID. Several requests of one client may be read in any order; what arrives for
+ * the others is kept, up to 65536 parts or 256 MiB each, after which such a request fails.
+ *
+ * A router takes a client for dead that is silent for 10 s: call this, for any request, more often.
  */
 LMESH_API int lmesh_next(
     struct lmesh_request *request, int timeout_ms, const struct lmesh_part **ret_part);
@@ -143,6 +164,8 @@ LMESH_API int lmesh_next(
 LMESH_API int lmesh_cancel(struct lmesh_request *request);
 LMESH_API void lmesh_request_destroy(struct lmesh_request **request);
 
+/* Returns LMESH_OK, LMESH_ERR_CONNECT when no router was reached in that time, LMESH_ERR_TIMEOUT
+ * when one was but did not answer, or LMESH_ERR_AGAIN when a signal arrived. */
 LMESH_API int lmesh_status(
     struct lmesh_client *client, int timeout_ms, struct lmesh_status *ret_status);
 
