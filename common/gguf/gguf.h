@@ -16,6 +16,7 @@ struct base_error;
 struct gguf;
 
 #define GGUF_DIMENSIONS_MAX 4
+#define GGUF_PARTS_MAX      1024 /* files of one split model */
 
 /* Tensor type ids as in the file. Others may appear; gguf_open() accepts those whose block
  * layout gguf_type_block() knows and refuses the rest by name and id. */

@@ -1,0 +1,96 @@
+/* Shared by the files of gguf/ only. */
+#ifndef GGUF_INTERNAL_H
+#define GGUF_INTERNAL_H
+
+#include "gguf.h"
+
+#define GGUF_NAME_BYTES 64 /* tensor names, with the NUL */
+
+/* Value types of metadata, as in the file. */
+enum gguf_value_type {
+    GGUF_VALUE_U8 = 0,
+    GGUF_VALUE_I8 = 1,
+    GGUF_VALUE_U16 = 2,
+    GGUF_VALUE_I16 = 3,
+    GGUF_VALUE_U32 = 4,
+    GGUF_VALUE_I32 = 5,
+    GGUF_VALUE_F32 = 6,
+    GGUF_VALUE_BOOL = 7,
+    GGUF_VALUE_STRING = 8,
+    GGUF_VALUE_ARRAY = 9,
+    GGUF_VALUE_U64 = 10,
+    GGUF_VALUE_I64 = 11,
+    GGUF_VALUE_F64 = 12,
+    GGUF_VALUE_TYPES = 13,
+};
+
+/* One metadata pair; everything points into the mapping and has been checked. */
+struct gguf_entry {
+    struct gguf_string key;
+    uint32_t type;
+    uint32_t element_type; /* of an array */
+    uint64_t count;        /* elements of an array, else 1 */
+    const uint8_t *value;  /* scalar, string with its length, or first element */
+    const uint8_t *end;
+    uint64_t file_offset; /* of the key */
+};
+
+/* Open addressing over indices into an array of named things. */
+struct gguf_table {
+    uint32_t *slots; /* index + 1; 0: free */
+    size_t slot_count;
+};
+
+/* One file of a split model (a plain model has one). */
+struct gguf_part {
+    char *path;
+    const uint8_t *data;
+    size_t bytes;
+    size_t header_bytes; /* up to the end of the tensor table */
+    bool mapped;
+    struct gguf_entry *entries;
+    size_t entry_count;
+    struct gguf_table keys;
+};
+
+struct gguf {
+    struct gguf_part *parts;
+    size_t part_count;
+    struct gguf_tensor *tensors;
+    char (*names)[GGUF_NAME_BYTES]; /* of tensors, same index */
+    size_t tensor_count;
+    struct gguf_table tensor_names;
+    uint64_t fingerprint;
+};
+
+/* The last bytes of a path, so that a message never loses offset and field to a long one. */
+const char *gguf_path_tail(const char *path);
+
+/* Bytes of a scalar value type; 0 for strings, arrays and unknown types. */
+size_t gguf_value_bytes(uint32_t type);
+const char *gguf_value_name(uint32_t type); /* "u32"; NULL when unknown */
+
+/* Room for count names. Returns BASE_OK or BASE_NOMEM. */
+int gguf_table_init(struct gguf_table *self, size_t count);
+
+/*
+ * Finds the slot of a name. same() says whether index is the one looked for. Returns the slot,
+ * holding index + 1 or 0. The table is never full.
+ */
+typedef bool gguf_same_fn(const void *context, size_t index, struct gguf_string name);
+uint32_t *gguf_table_slot(const struct gguf_table *self, struct gguf_string name,
+    gguf_same_fn *same, const void *context);
+
+const struct gguf_entry *gguf_part_find(const struct gguf_part *part, const char *key);
+bool gguf_tensor_same(const void *context, size_t index, struct gguf_string name);
+
+/* An integer of any type; false when the value type is none. *ret_negative for values below 0. */
+bool gguf_entry_integer(const struct gguf_entry *entry, uint64_t *ret_value, bool *ret_negative);
+
+/*
+ * Parses the header of a part whose path, data and bytes are set: fills entries and keys, appends
+ * its tensors to self. On failure what was filled stays for gguf_close().
+ */
+int gguf_parse_part(struct gguf *self, struct gguf_part *part, struct base_error *err);
+
+#endif
