@@ -41,6 +41,6 @@
 #define LIMIT_CLIENT_BYTES     5242880  /* packed client message */
 #define LIMIT_TENSOR_BYTES     67108864 /* one raw tensor frame */
 #define LIMIT_UNPACK_FACTOR    12       /* heap for unpacking, times the packed size... */
-#define LIMIT_UNPACK_BYTES_MIN 65536    /* ...and at least this */
+#define LIMIT_UNPACK_BYTES_MIN 262144   /* ...and at least this */
 
 #endif
