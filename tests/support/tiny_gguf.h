@@ -1,0 +1,74 @@
+/*
+ * GGUF files for tests, written in memory: a small Llama of random weights with a small
+ * tokenizer, and the low-level writer that hostile files are made with.
+ */
+#ifndef TINY_GGUF_H
+#define TINY_GGUF_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Bytes that grow. Allocation failure ends the test program. */
+struct tiny_bytes {
+    uint8_t *data; /* free with free() */
+    size_t count;
+    size_t capacity;
+};
+
+void tiny_put(struct tiny_bytes *self, const void *data, size_t bytes);
+void tiny_put_u32(struct tiny_bytes *self, uint32_t value);
+void tiny_put_u64(struct tiny_bytes *self, uint64_t value);
+void tiny_put_string(struct tiny_bytes *self, const char *text); /* u64 length, bytes */
+
+/* Magic, version and the two counts. */
+void tiny_put_header(
+    struct tiny_bytes *self, uint32_t version, uint64_t tensor_count, uint64_t entry_count);
+
+/* Whole metadata pairs. */
+void tiny_put_key(struct tiny_bytes *self, const char *key, uint32_t value_type);
+void tiny_put_key_u32(struct tiny_bytes *self, const char *key, uint32_t value);
+void tiny_put_key_f32(struct tiny_bytes *self, const char *key, float value);
+void tiny_put_key_bool(struct tiny_bytes *self, const char *key, bool value);
+void tiny_put_key_string(struct tiny_bytes *self, const char *key, const char *value);
+/* Key and the start of an array; count elements must follow. */
+void tiny_put_key_array(
+    struct tiny_bytes *self, const char *key, uint32_t element_type, uint64_t count);
+
+/* One row of the tensor table. */
+void tiny_put_tensor(struct tiny_bytes *self, const char *name, uint32_t type,
+    const uint64_t *dimensions, uint32_t dimension_count, uint64_t offset);
+
+enum tiny_tokenizer {
+    TINY_TOKENIZER_NONE = 0,
+    TINY_TOKENIZER_SPM = 1, /* 0 <unk>, 1 <s>, 2 </s>, 3..258 bytes, then pieces */
+    TINY_TOKENIZER_BPE = 2, /* 0..255 bytes in gpt2's letters, then merges, <|im_*|>, llama-bpe */
+};
+#define TINY_TOKENIZER_VOCAB 320 /* tokens of either; vocab_size below it is raised to it */
+
+/* A zero field takes the default in brackets. */
+struct tiny_gguf_options {
+    uint64_t seed;
+    uint32_t weight_type;      /* F32 0 (also the default), F16 1, Q4_0 2, Q8_0 8, BF16 30 */
+    uint32_t layer_count;      /* [2] */
+    uint32_t embedding_length; /* [64] multiple of 32 */
+    uint32_t feed_forward;     /* [96] multiple of 32 */
+    uint32_t head_count;       /* [4] */
+    uint32_t kv_head_count;    /* [2] */
+    uint32_t head_dim;         /* [embedding_length / head_count] */
+    uint32_t vocab_size;       /* [64] */
+    uint32_t context_length;   /* [256] */
+    float rope_scaling_factor; /* linear scaling, when not 0 */
+    bool tied;
+    bool rope_factors; /* rope_freqs.weight */
+    bool biases;       /* on q, k, v and the attention output */
+    enum tiny_tokenizer tokenizer;
+};
+
+/* The file in memory; free with free(). The same options give the same bytes. */
+uint8_t *tiny_gguf_build(const struct tiny_gguf_options *options, size_t *ret_bytes);
+
+/* Writes it. Returns 0, or -1 with errno. */
+int tiny_gguf_write(const struct tiny_gguf_options *options, const char *path);
+
+#endif
