@@ -43,7 +43,8 @@ int worker_new(
     const struct worker_options *options, const struct worker_sink *sink, struct worker **ret);
 void worker_destroy(struct worker **self_p);
 
-/* Events. now_ms never decreases. */
+/* Events. now_ms never decreases. A sink function may call worker_loaded() and worker_ran() from
+ * within load() and run(); no other event from within a sink function. */
 void worker_connected(struct worker *self, uint64_t now_ms); /* to the coordinator: registers */
 void worker_coordinator_message(
     struct worker *self, uint64_t now_ms, const struct wire_message *message);
@@ -70,6 +71,10 @@ uint64_t worker_next_tick_ms(const struct worker *self);
 /* Says goodbye: asks the coordinator to take the stage away, then worker_is_drained(). */
 void worker_drain(struct worker *self, uint64_t now_ms);
 bool worker_is_drained(const struct worker *self);
+
+/* Why the coordinator will not have this worker (UNSUPPORTED, INVALID, DENIED): nothing is tried
+ * any more. NULL: it was not refused. */
+const struct wire_fault *worker_refusal(const struct worker *self);
 
 /* For tests and the simulator's invariants. */
 uint64_t worker_epoch(const struct worker *self); /* being served; 0: none */
