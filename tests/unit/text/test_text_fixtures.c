@@ -1,0 +1,271 @@
+/* Reference ids: the demo model in the repository always, the larger collections where present. */
+#include "base_err.h"
+#include "gguf.h"
+#include "text_tokenizer.h"
+#include <criterion/criterion.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static struct text_tokenizer *open_tokenizer(const char *path)
+{
+    struct gguf *file = NULL;
+    struct text_tokenizer *tokenizer = NULL;
+    struct base_error err = {0};
+
+    cr_assert_eq(gguf_open(path, &file, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(text_tokenizer_open(file, &tokenizer, &err), BASE_OK, "%s", err.text);
+    gguf_close(&file);
+    return tokenizer;
+}
+
+static struct text_ids encode(
+    const struct text_tokenizer *tokenizer, const char *text, size_t bytes, unsigned flags)
+{
+    struct text_ids ids = {0};
+    struct base_error err = {0};
+
+    cr_assert_eq(text_encode(tokenizer, text, bytes, flags, &ids, &err), BASE_OK, "%s", err.text);
+    return ids;
+}
+
+static void ids_print(char *ret, size_t ret_bytes, const struct text_ids *ids)
+{
+    size_t used = 0;
+
+    ret[0] = '\0';
+    for (size_t i = 0; i < ids->count && used + 16 < ret_bytes; i++)
+        used += (size_t)snprintf(ret + used, ret_bytes - used, "%u ", ids->ids[i]);
+}
+
+static void expect_ids(const char *what, const struct text_ids *ids, const json_t *expected)
+{
+    char got[2048];
+    bool same = ids->count == json_array_size(expected);
+
+    for (size_t i = 0; same && i < ids->count; i++)
+        same = ids->ids[i] == json_integer_value(json_array_get(expected, i));
+    if (same)
+        return;
+    ids_print(got, sizeof(got), ids);
+    cr_expect(false, "%s: expected %s, got %s", what, json_dumps(expected, JSON_COMPACT), got);
+}
+
+/* What the ids add to running text, NUL-terminated; freed by the caller. */
+static char *decode(const struct text_tokenizer *tokenizer, const struct text_ids *ids, size_t *ret)
+{
+    char *text = calloc(1, 1);
+    size_t used = 0, bytes;
+
+    for (size_t i = 0; i < ids->count; i++) {
+        const char *piece = text_piece(tokenizer, ids->ids[i], &bytes);
+        text = realloc(text, used + bytes + 1);
+        memcpy(text + used, piece, bytes);
+        used += bytes;
+        text[used] = '\0';
+    }
+    *ret = used;
+    return text;
+}
+
+static json_t *load_json(const char *path)
+{
+    json_error_t err;
+    json_t *root = json_load_file(path, JSON_ALLOW_NUL, &err);
+
+    cr_assert_not_null(root, "%s: %s", path, err.text);
+    return root;
+}
+
+Test(text_fixtures, the_prompts_of_the_demo_model)
+{
+    struct text_tokenizer *tokenizer = open_tokenizer(DEMO_FOLDER "/demo-q8_0.gguf");
+    json_t *root = load_json(DEMO_FOLDER "/expected.json"), *cases = json_object_get(root, "cases");
+
+    cr_assert_geq(json_array_size(cases), 12);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        json_t *one = json_array_get(cases, i);
+        const char *prompt = json_string_value(json_object_get(one, "prompt"));
+        struct text_ids ids =
+            encode(tokenizer, prompt, strlen(prompt), TEXT_ADD_SPECIAL | TEXT_PARSE_SPECIAL);
+        expect_ids(prompt, &ids, json_object_get(one, "prompt_ids"));
+        text_ids_release(&ids);
+
+        const json_t *answer_ids = json_object_get(one, "ids");
+        struct text_ids answer = {
+            calloc(json_array_size(answer_ids), sizeof(uint32_t)), json_array_size(answer_ids)};
+        for (size_t k = 0; k < answer.count; k++)
+            answer.ids[k] = (uint32_t)json_integer_value(json_array_get(answer_ids, k));
+        size_t bytes;
+        char *text = decode(tokenizer, &answer, &bytes);
+        cr_expect_str_eq(text, json_string_value(json_object_get(one, "text")));
+        cr_expect(text_is_end(tokenizer, answer.ids[answer.count - 1]));
+        free(text);
+        free(answer.ids);
+    }
+    json_decref(root);
+    text_tokenizer_close(&tokenizer);
+}
+
+/* The tokenizer.json of this fixture normalises to NFC first, which its GGUF file does not say. */
+static bool is_normalised(const char *name, const json_t *one)
+{
+    return strcmp(name, "bpe_qwen2") == 0 &&
+           !json_equal(json_object_get(one, "text"), json_object_get(one, "decoded"));
+}
+
+static void check_case(const char *name, const struct text_tokenizer *tokenizer, const json_t *one)
+{
+    const json_t *text = json_object_get(one, "text");
+    const json_t *only = json_object_get(one, "ids_text_only");
+    const json_t *plain = json_object_get(one, "ids_no_special");
+    const char *data = json_string_value(text);
+    size_t bytes = json_string_length(text), decoded_bytes;
+    char what[128];
+
+    (void)snprintf(what, sizeof(what), "%s case %d", name,
+        (int)json_integer_value(json_object_get(one, "id")));
+    struct text_ids ids = encode(tokenizer, data, bytes, TEXT_ADD_SPECIAL | TEXT_PARSE_SPECIAL);
+    expect_ids(what, &ids, json_object_get(one, "ids"));
+    char *decoded = decode(tokenizer, &ids, &decoded_bytes);
+    const json_t *expected = json_object_get(one, "decoded_skip_special");
+    size_t skip = strcmp(name, "spm_bpe") == 0 && decoded[0] == ' ' ? 1 : 0;
+    cr_expect(json_string_length(expected) == decoded_bytes - skip &&
+                  memcmp(decoded + skip, json_string_value(expected), decoded_bytes - skip) == 0,
+        "%s decodes to \"%s\", expected \"%s\"", what, decoded, json_string_value(expected));
+    free(decoded);
+    text_ids_release(&ids);
+
+    ids = encode(tokenizer, data, bytes, TEXT_PARSE_SPECIAL);
+    expect_ids(what, &ids, plain);
+    text_ids_release(&ids);
+    ids = encode(tokenizer, data, bytes, 0);
+    expect_ids(what, &ids, only != NULL ? only : plain);
+    text_ids_release(&ids);
+}
+
+static void check_fixture(const char *name)
+{
+    char path[512];
+    int skipped = 0;
+
+    (void)snprintf(path, sizeof(path), "%s/fixtures/tokenizers/%s/vocab.gguf", SHARED_FOLDER, name);
+    if (access(path, R_OK) != 0)
+        cr_skip_test("%s is not here", path);
+    struct text_tokenizer *tokenizer = open_tokenizer(path);
+    (void)snprintf(path, sizeof(path), "%s/fixtures/tokenizers/%s/cases.json", SHARED_FOLDER, name);
+    json_t *root = load_json(path), *cases = json_object_get(root, "cases");
+    cr_assert_gt(json_array_size(cases), 100);
+    for (size_t i = 0; i < json_array_size(cases); i++) {
+        if (is_normalised(name, json_array_get(cases, i)))
+            skipped++;
+        else
+            check_case(name, tokenizer, json_array_get(cases, i));
+    }
+    cr_expect_leq(skipped, 10);
+    json_decref(root);
+    text_tokenizer_close(&tokenizer);
+}
+
+Test(text_fixtures, bpe_gpt2)
+{
+    check_fixture("bpe_gpt2");
+}
+
+Test(text_fixtures, bpe_llama3)
+{
+    check_fixture("bpe_llama3");
+}
+
+Test(text_fixtures, bpe_qwen2)
+{
+    check_fixture("bpe_qwen2");
+}
+
+Test(text_fixtures, spm_bpe)
+{
+    check_fixture("spm_bpe");
+}
+
+static char *read_file(const char *path)
+{
+    FILE *file = fopen(path, "rb");
+    char *text;
+
+    if (file == NULL || fseek(file, 0, SEEK_END) != 0)
+        return NULL;
+    size_t bytes = (size_t)ftell(file);
+    rewind(file);
+    text = calloc(1, bytes + 1);
+    cr_assert_eq(fread(text, 1, bytes, file), bytes);
+    (void)fclose(file);
+    return text;
+}
+
+/* Texts stand between separator lines, their ids on a line each. */
+static void check_real(const char *name)
+{
+    static const char separator[] = "\n__ggml_vocab_test__\n";
+    char path[512];
+    int count = 0;
+
+    (void)snprintf(path, sizeof(path), "%s/real-vocabs/ggml-vocab-%s.gguf", SHARED_FOLDER, name);
+    if (access(path, R_OK) != 0)
+        cr_skip_test("%s is not here", path);
+    struct text_tokenizer *tokenizer = open_tokenizer(path);
+    size_t path_bytes = strlen(path);
+    memcpy(path + path_bytes, ".inp", 5);
+    char *texts = read_file(path);
+    memcpy(path + path_bytes, ".out", 5);
+    char *lines = read_file(path);
+    cr_assert(texts != NULL && lines != NULL);
+    char *text = texts, *line = lines;
+    while (text != NULL && line != NULL && *line != '\0') {
+        char *text_end = strstr(text, separator), *line_end = strchr(line, '\n');
+        if (text_end != NULL)
+            *text_end = '\0';
+        if (line_end != NULL)
+            *line_end = '\0';
+        json_t *expected = json_array();
+        for (char *token = strtok_r(line, " ", &line); token; token = strtok_r(NULL, " ", &line))
+            json_array_append_new(expected, json_integer(strtol(token, NULL, 10)));
+        struct text_ids ids = encode(tokenizer, text, strlen(text), 0);
+        expect_ids(text, &ids, expected);
+        text_ids_release(&ids);
+        json_decref(expected);
+        text = text_end != NULL ? text_end + strlen(separator) : NULL;
+        line = line_end != NULL ? line_end + 1 : NULL;
+        count++;
+    }
+    cr_expect_geq(count, 40);
+    free(texts);
+    free(lines);
+    text_tokenizer_close(&tokenizer);
+}
+
+Test(text_fixtures, real_gpt_2)
+{
+    check_real("gpt-2");
+}
+
+Test(text_fixtures, real_llama_spm)
+{
+    check_real("llama-spm");
+}
+
+Test(text_fixtures, real_falcon)
+{
+    check_real("falcon");
+}
+
+Test(text_fixtures, real_deepseek_coder)
+{
+    check_real("deepseek-coder");
+}
+
+Test(text_fixtures, real_qwen2)
+{
+    check_real("qwen2");
+}
