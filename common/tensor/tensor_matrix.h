@@ -8,7 +8,8 @@
  *               block dots are exact int32; acc = fma(float(dot), w_scale * x_scale, acc), blocks
  *               ascending
  *   F32, F16, BF16  acc = fma(w[o, i], x[t, i], acc), i ascending
- * Every kernel (scalar, AVX2, AVX-512) gives these bits; LAYERMESH_ISA=scalar|avx2|avx512 picks one.
+ * Every kernel (scalar, AVX2, AVX-512) gives these bits (only the payload and sign of a NaN are
+ * free); LAYERMESH_ISA=scalar|avx2|avx512 picks one, if the processor has it.
  */
 #ifndef TENSOR_MATRIX_H
 #define TENSOR_MATRIX_H
@@ -24,7 +25,7 @@ struct tensor_matrix;
  * An empty matrix w [row_count, column_count] of a supported type; column_count a multiple of
  * the type's block. Returns BASE_OK, BASE_INVALID, BASE_UNSUPPORTED or BASE_NOMEM.
  * fast_float: F32/F16/BF16 products of several tokens may go through OpenBLAS, which gives up
- * the contract above.
+ * the contract above. They keep f32 rows beside the packed ones.
  */
 int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool fast_float,
     struct tensor_matrix **ret_matrix);
@@ -40,26 +41,30 @@ uint32_t tensor_matrix_type(const struct tensor_matrix *self);
 size_t tensor_matrix_rows(const struct tensor_matrix *self);
 size_t tensor_matrix_columns(const struct tensor_matrix *self);
 
-/* Bytes that a matrix holds in memory once packed. */
+/* Bytes that a matrix holds in memory once packed; 0 when the arguments are not valid. fast_float
+ * matrices of F32/F16/BF16 hold row_count * column_count * 4 more. */
 size_t tensor_matrix_bytes(uint32_t type, size_t row_count, size_t column_count);
 
 /* y[i] = w[row, i] as f32 (embedding lookup). */
 void tensor_matrix_row(const struct tensor_matrix *self, size_t row, float *y);
 
-/* Activations in the forms that products need; holds its own buffers, grown only by _reserve. */
+/* Activations in the forms that products need; buffers are sized once, at creation.
+ * Returns BASE_OK, BASE_INVALID or BASE_NOMEM. */
 struct tensor_input;
 int tensor_input_new(size_t token_count_max, size_t column_count_max, struct tensor_input **ret);
 void tensor_input_destroy(struct tensor_input **self_p);
 
 /*
  * Prepares x [token_count, column_count] f32 (borrowed until the last product with it): quantises
- * it when for_type wants 8-bit activations. One thread or, within tensor_pool_run(), all: tokens
- * are split by thread; a barrier (the end of the run) must pass before products use it.
+ * it when for_type wants 8-bit activations. What is prepared for Q8_0 serves Q4_0 and float
+ * weights too, and so the other way round but for float. Called by one thread; spreads tokens
+ * over the pool (NULL: the caller alone) and is complete on return. A block with an infinity or
+ * a NaN makes all outputs of its token NaN. token_count may be 0.
  */
 void tensor_input_prepare(struct tensor_input *self, const float *x, size_t token_count,
     size_t column_count, uint32_t for_type, struct tensor_pool *pool);
 
-/* y[t, o] = sum_i x[t, i] * w[o, i], all of it, on the pool.
+/* y[t, o] = sum_i x[t, i] * w[o, i], all of it, on the pool (NULL: the caller alone).
  *   x  prepared for w's type, [token_count, column_count]
  *   y  [token_count, y_stride], y_stride >= row_count; overlaps nothing */
 void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,

@@ -21,7 +21,11 @@ void tensor_silu_mul(const float *gate, const float *up, size_t count, float *y)
 /* exp(x) by a polynomial of our own: at most 2 ulp from exact, 0 below -87.3, the same on all ISAs. */
 float tensor_exp(float x);
 
-/* Order-fixed max and ln(sum(exp(x))).  x [count] f32, count >= 1 */
+/* y[i] = exp(x[i] - shift), returns the sum of y over 16 lanes: the numerator and the denominator
+ * of a softmax with shift = max(x).  x, y [count] f32; y may be x; shift finite. */
+float tensor_exp_row(const float *x, size_t count, float shift, float *y);
+
+/* Order-fixed max (NaN is skipped) and ln(sum(exp(x))).  x [count] f32, count >= 1 */
 float tensor_max(const float *x, size_t count);
 float tensor_log_sum_exp(const float *x, size_t count);
 

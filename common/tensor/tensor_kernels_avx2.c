@@ -1,0 +1,247 @@
+/* Sixteen lanes as two AVX2 registers; the functions are described in tensor_kernels_lanes.h. */
+#include "base_bytes.h"
+#include "tensor_kernels.h"
+#include <immintrin.h>
+#include <math.h>
+#include <string.h>
+
+#define TENSOR_TABLE      tensor_kernels_avx2
+#define TENSOR_TABLE_NAME "avx2"
+#define TENSOR_TOKEN_TILE 4
+
+struct tensor_lanes {
+    __m256 low, high;
+};
+
+struct tensor_counts {
+    __m256i low, high;
+};
+
+/* Q8_0: |w| and w of 16 rows. Q4_0: low nibbles in value, high nibbles in sign. */
+struct tensor_bytes {
+    __m256i value_low, value_high;
+    __m256i sign_low, sign_high;
+};
+
+#define LANES  struct tensor_lanes
+#define COUNTS struct tensor_counts
+#define BYTES  struct tensor_bytes
+#define INLINE static inline __attribute__((always_inline))
+
+INLINE LANES lanes_set(float value)
+{
+    return (LANES){_mm256_set1_ps(value), _mm256_set1_ps(value)};
+}
+
+INLINE LANES lanes_load(const float *p)
+{
+    return (LANES){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+INLINE LANES lanes_load_part(const float *p, size_t count, float fill)
+{
+    float whole[16];
+
+    for (size_t i = 0; i < 16; i++)
+        whole[i] = i < count ? p[i] : fill;
+    return lanes_load(whole);
+}
+
+INLINE LANES lanes_load_f16(const uint8_t *p)
+{
+    const __m128i *halves = (const __m128i *)(const void *)p;
+    return (LANES){
+        _mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
+}
+
+INLINE __m256 widen_bf16(__m128i bf16)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16));
+}
+
+INLINE LANES lanes_load_bf16(const uint8_t *p)
+{
+    const __m128i *halves = (const __m128i *)(const void *)p;
+    return (LANES){widen_bf16(_mm_loadu_si128(halves)), widen_bf16(_mm_loadu_si128(halves + 1))};
+}
+
+INLINE void lanes_store(float *p, LANES a)
+{
+    _mm256_storeu_ps(p, a.low);
+    _mm256_storeu_ps(p + 8, a.high);
+}
+
+INLINE void lanes_store_part(float *p, LANES a, size_t count)
+{
+    float whole[16];
+
+    lanes_store(whole, a);
+    for (size_t i = 0; i < count; i++)
+        p[i] = whole[i];
+}
+
+INLINE LANES lanes_add(LANES a, LANES b)
+{
+    return (LANES){_mm256_add_ps(a.low, b.low), _mm256_add_ps(a.high, b.high)};
+}
+
+INLINE LANES lanes_sub(LANES a, LANES b)
+{
+    return (LANES){_mm256_sub_ps(a.low, b.low), _mm256_sub_ps(a.high, b.high)};
+}
+
+INLINE LANES lanes_mul(LANES a, LANES b)
+{
+    return (LANES){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+
+INLINE LANES lanes_div(LANES a, LANES b)
+{
+    return (LANES){_mm256_div_ps(a.low, b.low), _mm256_div_ps(a.high, b.high)};
+}
+
+INLINE LANES lanes_fma(LANES a, LANES b, LANES c)
+{
+    return (LANES){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+
+INLINE LANES lanes_max(LANES a, LANES b)
+{
+    return (LANES){_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};
+}
+
+INLINE float lanes_tree_sum(LANES a)
+{
+    __m256 eight = _mm256_add_ps(a.low, a.high);
+    __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
+}
+
+INLINE float lanes_tree_max(LANES a)
+{
+    __m256 eight = _mm256_max_ps(a.low, a.high);
+    __m128 four = _mm_max_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));
+    return _mm_cvtss_f32(_mm_max_ss(two, _mm_movehdup_ps(two)));
+}
+
+INLINE __m256 scale_half(__m256 value, __m256 t)
+{
+    __m256i power = _mm256_slli_epi32(_mm256_castps_si256(t), 23);
+    return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(value), power));
+}
+
+INLINE LANES lanes_scale(LANES value, LANES t)
+{
+    return (LANES){scale_half(value.low, t.low), scale_half(value.high, t.high)};
+}
+
+INLINE __m256 in_range_half(__m256 x, __m256 value, float low, float high)
+{
+    __m256 above = _mm256_cmp_ps(x, _mm256_set1_ps(high), _CMP_GT_OQ);
+    __m256 below = _mm256_cmp_ps(x, _mm256_set1_ps(low), _CMP_LT_OQ);
+    __m256 is_nan = _mm256_cmp_ps(x, x, _CMP_UNORD_Q);
+    value = _mm256_blendv_ps(value, _mm256_set1_ps(INFINITY), above);
+    value = _mm256_andnot_ps(below, value);
+    return _mm256_blendv_ps(value, x, is_nan);
+}
+
+INLINE LANES lanes_in_range(LANES x, LANES value, float low, float high)
+{
+    return (LANES){
+        in_range_half(x.low, value.low, low, high), in_range_half(x.high, value.high, low, high)};
+}
+
+INLINE uint32_t lanes_abs_max_bits(LANES a, LANES b)
+{
+    __m256 magnitude = _mm256_castsi256_ps(_mm256_set1_epi32(0x7fffffff));
+    __m256i a_low = _mm256_castps_si256(_mm256_and_ps(a.low, magnitude));
+    __m256i a_high = _mm256_castps_si256(_mm256_and_ps(a.high, magnitude));
+    __m256i b_low = _mm256_castps_si256(_mm256_and_ps(b.low, magnitude));
+    __m256i b_high = _mm256_castps_si256(_mm256_and_ps(b.high, magnitude));
+    __m256i eight =
+        _mm256_max_epi32(_mm256_max_epi32(a_low, a_high), _mm256_max_epi32(b_low, b_high));
+    __m128i four = _mm_max_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    __m128i two = _mm_max_epi32(four, _mm_unpackhi_epi64(four, four));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_max_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+
+INLINE int32_t lanes_store_s8(int8_t *p, LANES a)
+{
+    __m256i low = _mm256_cvtps_epi32(a.low), high = _mm256_cvtps_epi32(a.high);
+    __m256i words = _mm256_permute4x64_epi64(_mm256_packs_epi32(low, high), 0xd8);
+    __m128i bytes =
+        _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256(words, 1));
+    __m256i eight = _mm256_add_epi32(low, high);
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(eight), _mm256_extracti128_si256(eight, 1));
+    __m128i two = _mm_add_epi32(four, _mm_unpackhi_epi64(four, four));
+
+    _mm_storeu_si128((__m128i *)(void *)p, bytes);
+    return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
+}
+
+/*
+ * vpmaddubsw adds two products in 16 bits with saturation. It stays exact here:
+ *   Q8_0  |w| <= 128 times a with the sign of w: 2 * 128 * 127 = 32512. Sums are w * a already.
+ *   Q4_0  nibble <= 15: 2 * 15 * 127 = 3810, so that even all eight steps of a block fit in
+ *         16 bits (30480); they are widened, and start added, once at the end.
+ */
+INLINE COUNTS counts_begin(const int32_t *start, const bool nibbles)
+{
+    return (COUNTS){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+INLINE BYTES bytes_load(const uint8_t *p, const bool nibbles)
+{
+    __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)p);
+    __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
+
+    if (nibbles) {
+        __m256i mask = _mm256_set1_epi8(15);
+        return (BYTES){_mm256_and_si256(low, mask), _mm256_and_si256(high, mask),
+            _mm256_and_si256(_mm256_srli_epi16(low, 4), mask),
+            _mm256_and_si256(_mm256_srli_epi16(high, 4), mask)};
+    }
+    __m256i offset = _mm256_set1_epi8(-128);
+    low = _mm256_xor_si256(low, offset);
+    high = _mm256_xor_si256(high, offset);
+    return (BYTES){_mm256_abs_epi8(low), _mm256_abs_epi8(high), low, high};
+}
+
+INLINE __m256i add_signed(__m256i sum, __m256i magnitude, __m256i sign, __m256i a)
+{
+    __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, sign));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
+}
+
+INLINE __m256i add_nibbles(__m256i sum, __m256i low, __m256i high, __m256i a, __m256i b)
+{
+    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(low, a));
+    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(high, b));
+}
+
+INLINE COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *p, const bool nibbles)
+{
+    __m256i a = _mm256_set1_epi32((int)base_load_u32(p));
+
+    if (nibbles) {
+        __m256i b = _mm256_set1_epi32((int)base_load_u32(p + 16));
+        return (COUNTS){add_nibbles(sum.low, w.value_low, w.sign_low, a, b),
+            add_nibbles(sum.high, w.value_high, w.sign_high, a, b)};
+    }
+    return (COUNTS){add_signed(sum.low, w.value_low, w.sign_low, a),
+        add_signed(sum.high, w.value_high, w.sign_high, a)};
+}
+
+INLINE LANES counts_end(COUNTS sum, const int32_t *start, const bool nibbles)
+{
+    if (nibbles) {
+        __m256i ones = _mm256_set1_epi16(1), first = _mm256_set1_epi32(*start);
+        sum.low = _mm256_add_epi32(_mm256_madd_epi16(sum.low, ones), first);
+        sum.high = _mm256_add_epi32(_mm256_madd_epi16(sum.high, ones), first);
+    }
+    return (LANES){_mm256_cvtepi32_ps(sum.low), _mm256_cvtepi32_ps(sum.high)};
+}
+
+#include "tensor_kernels_body.h"

@@ -1,0 +1,44 @@
+/* What a matrix and an input hold. Internal to the module. */
+#ifndef TENSOR_MATRIX_PRIVATE_H
+#define TENSOR_MATRIX_PRIVATE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct tensor_pool;
+
+struct tensor_matrix {
+    uint32_t type; /* enum tensor_type */
+    size_t row_count;
+    size_t column_count;
+    size_t group_count; /* row_count / 16, rounded up */
+    size_t group_bytes; /* one packed group */
+    uint8_t *groups;    /* [group_count][group_bytes], layout in tensor_kernels.h; owned */
+    float *rows;        /* [row_count, column_count] for OpenBLAS, NULL unless fast_float; owned */
+};
+
+struct tensor_input {
+    size_t token_count_max;
+    size_t column_count_max;
+    /* Set by prepare: */
+    const float *x; /* [token_count, column_count], borrowed */
+    size_t token_count;
+    size_t column_count;
+    int quantized;
+    /* Blocks outermost and tokens side by side: a tile's tokens are one run of memory. */
+    size_t token_stride;
+    int8_t *q;           /* [column_count / 32][token_stride][32]; owned, as those below */
+    float *scale;        /* [column_count / 32][token_stride] */
+    int32_t *start_q8_0; /* [column_count / 32][token_stride] */
+    int32_t *start_q4_0; /* [column_count / 32][token_stride] */
+};
+
+/* [*first, *last) of item_count items for one thread: sizes differ by one at most. */
+void tensor_split(
+    size_t item_count, uint32_t thread_index, uint32_t thread_count, size_t *first, size_t *last);
+
+/* y[t, o] for rows [row_first, row_last) out of the float rows that a fast_float matrix keeps. */
+void tensor_openblas_product(const struct tensor_matrix *w, const struct tensor_input *x,
+    size_t row_first, size_t row_last, float *y, size_t y_stride);
+
+#endif

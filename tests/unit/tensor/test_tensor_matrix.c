@@ -1,0 +1,377 @@
+#include "base_alloc.h"
+#include "base_err.h"
+#include "tensor_kernels.h"
+#include "tensor_matrix.h"
+#include "tensor_pool.h"
+#include "tensor_sample.h"
+#include <criterion/criterion.h>
+
+#define TOKENS_MAX 37
+
+/* One matrix with its rows as in a file and what they stand for, and activations. */
+struct sample {
+    uint32_t type;
+    size_t rows, columns;
+    uint8_t *file;
+    double *w;
+    float *x, *y;
+    struct tensor_matrix *matrix;
+    struct tensor_input *input;
+};
+
+static void sample_init(
+    struct sample *self, uint32_t type, size_t rows, size_t columns, bool fast_float)
+{
+    uint64_t state = 88172645463325252u + rows * 1000 + columns;
+    size_t row_bytes = tensor_row_bytes(type, columns);
+    float *row = malloc(columns * sizeof(*row));
+
+    *self = (struct sample){.type = type, .rows = rows, .columns = columns};
+    self->file = malloc(rows * row_bytes);
+    self->w = malloc(rows * columns * sizeof(*self->w));
+    self->x = malloc(TOKENS_MAX * columns * sizeof(*self->x));
+    self->y = malloc(TOKENS_MAX * rows * sizeof(*self->y));
+    cr_assert_eq(tensor_matrix_new(type, rows, columns, fast_float, &self->matrix), BASE_OK);
+    cr_assert_eq(tensor_input_new(TOKENS_MAX, columns, &self->input), BASE_OK);
+    for (size_t r = 0; r < rows; r++) {
+        sample_row(&state, type, columns, self->file + r * row_bytes);
+        tensor_dequantize_row(type, self->file + r * row_bytes, columns, row);
+        for (size_t i = 0; i < columns; i++)
+            self->w[r * columns + i] = row[i];
+    }
+    for (size_t i = 0; i < TOKENS_MAX * columns; i++)
+        self->x[i] = sample_float(&state) * 3;
+    for (size_t r = 0; r < rows; r += 32) /* in pieces of two groups */
+        tensor_matrix_pack(
+            self->matrix, r, rows - r < 32 ? rows - r : 32, self->file + r * row_bytes);
+    free(row);
+}
+
+static void sample_release(struct sample *self)
+{
+    tensor_matrix_destroy(&self->matrix);
+    tensor_input_destroy(&self->input);
+    cr_assert(self->matrix == NULL && self->input == NULL);
+    free(self->file);
+    free(self->w);
+    free(self->x);
+    free(self->y);
+}
+
+static void multiply(struct sample *self, size_t tokens, struct tensor_pool *pool)
+{
+    memset(self->y, 0x5a, TOKENS_MAX * self->rows * sizeof(float));
+    tensor_input_prepare(self->input, self->x, tokens, self->columns, self->type, pool);
+    tensor_matmul(pool, self->matrix, self->input, self->y, self->rows);
+}
+
+static const size_t row_counts[] = {1, 15, 16, 17, 64, 100};
+
+static size_t columns_of(uint32_t type, size_t i)
+{
+    static const size_t blocks[] = {32, 64, 96, 256};
+    static const size_t any[] = {1, 7, 33, 256};
+    return type == TENSOR_Q8_0 || type == TENSOR_Q4_0 ? blocks[i] : any[i];
+}
+
+/* The error that quantising x to 8 bits may make: half a step of amax / 127 per value, plus
+ * float rounding of the sums. */
+static double tolerance(const struct sample *self, size_t token, size_t row)
+{
+    double magnitude = 0, amax = 0;
+
+    for (size_t i = 0; i < self->columns; i++) {
+        magnitude += fabs(self->w[row * self->columns + i]);
+        amax = fmax(amax, fabs(self->x[token * self->columns + i]));
+    }
+    bool eight_bits = self->type == TENSOR_Q8_0 || self->type == TENSOR_Q4_0;
+    return magnitude * amax * ((eight_bits ? 0.5 / 127 : 0) + (double)self->columns * 0x1p-24);
+}
+
+static void check_against_double(const struct sample *self, size_t tokens)
+{
+    for (size_t t = 0; t < tokens; t++) {
+        for (size_t r = 0; r < self->rows; r++) {
+            double sum = 0;
+            for (size_t i = 0; i < self->columns; i++)
+                sum += self->w[r * self->columns + i] * self->x[t * self->columns + i];
+            double error = fabs(sum - self->y[t * self->rows + r]);
+            cr_assert(error <= tolerance(self, t, r) + 1e-30,
+                "type %u rows %zu columns %zu token %zu row %zu: off by %g", self->type, self->rows,
+                self->columns, t, r, error);
+        }
+    }
+}
+
+Test(tensor_matrix, products_are_right)
+{
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        for (size_t i = 0; i < 6; i++) {
+            for (size_t j = 0; j < 4; j++) {
+                struct sample sample;
+                sample_init(&sample, sample_types[type], row_counts[i],
+                    columns_of(sample_types[type], j), false);
+                multiply(&sample, 5, NULL);
+                check_against_double(&sample, 5);
+                sample_release(&sample);
+            }
+        }
+    }
+}
+
+/* The contract: the bits of one token do not depend on the others, the threads or the ISA. */
+static void check_same_bits(struct sample *sample, struct tensor_pool **pools)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    float *expected = malloc(TOKENS_MAX * sample->rows * sizeof(*expected));
+    size_t bytes = sample->rows * sizeof(float);
+
+    cr_assert(tensor_kernels_use("scalar"));
+    for (size_t t = 0; t < TOKENS_MAX; t++) { /* each token alone, one thread */
+        tensor_input_prepare(
+            sample->input, sample->x + t * sample->columns, 1, sample->columns, sample->type, NULL);
+        tensor_matmul(
+            NULL, sample->matrix, sample->input, expected + t * sample->rows, sample->rows);
+    }
+    for (size_t isa = 0; isa < 3; isa++) {
+        if (!tensor_kernels_use(isas[isa]))
+            continue;
+        for (size_t tokens = 1; tokens <= TOKENS_MAX; tokens += tokens == 13   ? 11
+                                                                : tokens == 24 ? 13
+                                                                               : 1) {
+            struct tensor_pool *pool = pools[tokens % 4];
+            multiply(sample, tokens, pool);
+            cr_assert(memcmp(sample->y, expected, tokens * bytes) == 0,
+                "%s type %u rows %zu columns %zu tokens %zu threads %u", isas[isa], sample->type,
+                sample->rows, sample->columns, tokens, tensor_pool_threads(pool));
+        }
+    }
+    free(expected);
+}
+
+Test(tensor_matrix, bits_do_not_depend_on_batch_threads_or_instruction_set)
+{
+    struct tensor_pool *pools[4];
+
+    for (uint32_t i = 0; i < 4; i++)
+        cr_assert_eq(tensor_pool_new(i + 1, &pools[i]), BASE_OK);
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        for (size_t i = 0; i < 6; i++) {
+            for (size_t j = 0; j < 4; j++) {
+                struct sample sample;
+                sample_init(&sample, sample_types[type], row_counts[i],
+                    columns_of(sample_types[type], j), false);
+                check_same_bits(&sample, pools);
+                sample_release(&sample);
+            }
+        }
+    }
+    for (uint32_t i = 0; i < 4; i++)
+        tensor_pool_destroy(&pools[i]);
+}
+
+Test(tensor_matrix, panels_larger_than_the_cache_and_wide_output_rows)
+{
+    struct sample sample;
+    struct tensor_pool *pool;
+    const size_t stride = 150;
+    float *y = malloc(20 * stride * sizeof(*y));
+
+    sample_init(&sample, TENSOR_F32, 144, 4096, false); /* 256 KiB per group: two in a panel */
+    cr_assert_eq(tensor_pool_new(2, &pool), BASE_OK);
+    for (size_t i = 0; i < 20 * stride; i++)
+        y[i] = -7;
+    tensor_input_prepare(sample.input, sample.x, 20, 4096, TENSOR_F32, pool);
+    tensor_matmul(pool, sample.matrix, sample.input, y, stride);
+    for (size_t t = 0; t < 20; t++) {
+        memcpy(sample.y + t * 144, y + t * stride, 144 * sizeof(float));
+        for (size_t i = 144; i < stride; i++)
+            cr_assert_eq(y[t * stride + i], -7);
+    }
+    check_against_double(&sample, 20);
+    tensor_pool_destroy(&pool);
+    sample_release(&sample);
+    free(y);
+}
+
+/* Token 0 stays as it was, whatever stands in the others. */
+Test(tensor_matrix, strange_values_stay_in_their_token)
+{
+    const float strange[] = {NAN, INFINITY, -INFINITY, 1e-44f, 3e38f, 0.0f};
+
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        struct sample sample;
+        float alone[17], scalar[7 * 17];
+
+        sample_init(&sample, sample_types[type], 17, 64, false);
+        multiply(&sample, 1, NULL);
+        memcpy(alone, sample.y, sizeof(alone));
+        for (size_t t = 1; t <= 6; t++) {
+            for (size_t i = t % 2 ? 5 : 0; i < 64; i += t % 2 ? 64 : 1)
+                sample.x[t * 64 + i] = strange[t - 1];
+        }
+        cr_assert(tensor_kernels_use("scalar"));
+        multiply(&sample, 7, NULL);
+        memcpy(scalar, sample.y, sizeof(scalar));
+        cr_assert(sample_same_bits(sample.y, alone, 17));
+        cr_assert(isnan(sample.y[17]) && isnan(sample.y[2 * 17 - 1]));
+        for (size_t r = 0; r < 17; r++) {
+            cr_assert_not(isfinite(sample.y[2 * 17 + r]));
+            cr_assert(isfinite(sample.y[4 * 17 + r]));
+            cr_assert_eq(sample.y[6 * 17 + r], 0);
+        }
+        for (size_t isa = 0; isa < 2; isa++) {
+            if (tensor_kernels_use(isa == 0 ? "avx2" : "avx512")) {
+                multiply(&sample, 7, NULL);
+                cr_assert(sample_same_bits(sample.y, scalar, 7 * 17));
+            }
+        }
+        sample_release(&sample);
+    }
+}
+
+/* The largest counts: w = -128 and 127, nibbles 0 and 15, activations at +-127. */
+Test(tensor_matrix, extreme_weights_do_not_saturate)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    uint8_t row[34 + 18];
+    float x[32], y;
+    struct tensor_matrix *matrix;
+    struct tensor_input *input;
+
+    cr_assert_eq(tensor_input_new(1, 32, &input), BASE_OK);
+    for (int weight = 0; weight < 4; weight++) {
+        uint32_t type = weight < 2 ? TENSOR_Q8_0 : TENSOR_Q4_0;
+        static const uint8_t fills[] = {0x80, 0x7f, 0x00, 0xff};
+        static const float values[] = {-128, 127, -8, 7};
+        memset(row, fills[weight], sizeof(row));
+        row[0] = 0x00; /* 1.0 as a half */
+        row[1] = 0x3c;
+        cr_assert_eq(tensor_matrix_new(type, 1, 32, false, &matrix), BASE_OK);
+        tensor_matrix_pack(matrix, 0, 1, row);
+        for (int sign = -1; sign <= 1; sign += 2) {
+            for (size_t i = 0; i < 32; i++)
+                x[i] = (float)sign * 127;
+            for (size_t isa = 0; isa < 3; isa++) {
+                if (!tensor_kernels_use(isas[isa]))
+                    continue;
+                tensor_input_prepare(input, x, 1, 32, type, NULL);
+                tensor_matmul(NULL, matrix, input, &y, 1);
+                cr_assert_eq(
+                    y, 32 * 127 * (float)sign * values[weight], "%s %d", isas[isa], weight);
+            }
+        }
+        tensor_matrix_destroy(&matrix);
+    }
+    tensor_input_destroy(&input);
+}
+
+Test(tensor_matrix, rows_come_back_as_they_were)
+{
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        struct sample sample;
+        float row[96];
+
+        sample_init(&sample, sample_types[type], 33, 96, false);
+        cr_assert_eq(tensor_matrix_rows(sample.matrix), 33);
+        cr_assert_eq(tensor_matrix_columns(sample.matrix), 96);
+        cr_assert_eq(tensor_matrix_type(sample.matrix), sample_types[type]);
+        for (size_t r = 0; r < 33; r++) {
+            tensor_matrix_row(sample.matrix, r, row);
+            for (size_t i = 0; i < 96; i++)
+                cr_assert_eq(row[i], (float)sample.w[r * 96 + i]);
+        }
+        sample_release(&sample);
+    }
+}
+
+Test(tensor_matrix, what_is_prepared_for_one_quantised_type_serves_the_others)
+{
+    struct sample sample;
+    float expected[3 * 40];
+
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        sample_init(&sample, sample_types[type], 40, 64, false);
+        multiply(&sample, 3, NULL);
+        memcpy(expected, sample.y, sizeof(expected));
+        for (int i = 0; i < 2; i++) {
+            uint32_t prepared_for = i == 0 ? TENSOR_Q8_0 : TENSOR_Q4_0;
+            tensor_input_prepare(sample.input, sample.x, 3, 64, prepared_for, NULL);
+            tensor_matmul(NULL, sample.matrix, sample.input, sample.y, 40);
+            cr_assert_eq(memcmp(sample.y, expected, sizeof(expected)), 0);
+        }
+        sample_release(&sample);
+    }
+}
+
+Test(tensor_matrix, fast_float_is_near_and_one_token_keeps_its_bits)
+{
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        struct sample sample, exact;
+        struct tensor_pool *pool;
+
+        cr_assert_eq(tensor_pool_new(3, &pool), BASE_OK);
+        sample_init(&sample, sample_types[type], 100, 256, true);
+        sample_init(&exact, sample_types[type], 100, 256, false);
+        multiply(&sample, 37, pool);
+        check_against_double(&sample, 37);
+        multiply(&sample, 1, pool);
+        multiply(&exact, 1, pool);
+        cr_assert_eq(memcmp(sample.y, exact.y, 100 * sizeof(float)), 0);
+        sample_release(&sample);
+        sample_release(&exact);
+        tensor_pool_destroy(&pool);
+    }
+}
+
+Test(tensor_matrix, no_tokens_write_nothing)
+{
+    struct sample sample;
+
+    sample_init(&sample, TENSOR_Q8_0, 16, 32, false);
+    multiply(&sample, 0, NULL);
+    for (size_t i = 0; i < 16 * sizeof(float); i++)
+        cr_assert_eq(((uint8_t *)sample.y)[i], 0x5a);
+    sample_release(&sample);
+}
+
+Test(tensor_matrix, sizes_are_checked)
+{
+    struct tensor_matrix *matrix = NULL;
+    struct tensor_input *input = NULL;
+
+    cr_assert_eq(tensor_matrix_new(2000, 1, 32, false, &matrix), BASE_UNSUPPORTED);
+    cr_assert_eq(tensor_matrix_new(TENSOR_Q8_0, 1, 33, false, &matrix), BASE_INVALID);
+    cr_assert_eq(tensor_matrix_new(TENSOR_Q8_0, 0, 32, false, &matrix), BASE_INVALID);
+    cr_assert_eq(tensor_matrix_new(TENSOR_F32, 1, 0, false, &matrix), BASE_INVALID);
+    cr_assert_eq(tensor_matrix_new(TENSOR_F32, SIZE_MAX, 4, false, &matrix), BASE_INVALID);
+    cr_assert_eq(tensor_matrix_new(TENSOR_F32, 4, SIZE_MAX, false, &matrix), BASE_INVALID);
+    cr_assert_eq(tensor_input_new(0, 32, &input), BASE_INVALID);
+    cr_assert_eq(tensor_input_new(4, 0, &input), BASE_INVALID);
+    cr_assert_neq(tensor_input_new(SIZE_MAX / 9, SIZE_MAX / 9, &input), BASE_OK);
+    cr_assert(matrix == NULL && input == NULL);
+    cr_assert_eq(tensor_matrix_bytes(TENSOR_Q8_0, 17, 64), 2 * 2 * 544);
+    cr_assert_eq(tensor_matrix_bytes(TENSOR_Q4_0, 16, 64), 2 * 288);
+    cr_assert_eq(tensor_matrix_bytes(TENSOR_F16, 1, 7), 16 * 7 * 2);
+    cr_assert_eq(tensor_matrix_bytes(TENSOR_Q4_0, 16, 65), 0);
+    cr_assert_eq(tensor_matrix_bytes(TENSOR_F32, SIZE_MAX, SIZE_MAX / 8), 0);
+}
+
+Test(tensor_matrix, every_failed_allocation_is_reported_and_nothing_leaks)
+{
+    for (int which = 0; which < 2; which++) {
+        int rc = BASE_NOMEM;
+        for (unsigned long n = 1; rc != BASE_OK; n++) {
+            struct tensor_matrix *matrix = NULL;
+            struct tensor_input *input = NULL;
+            cr_assert(n < 20);
+            base_alloc_fail_from(n);
+            rc = which == 0 ? tensor_matrix_new(TENSOR_F16, 20, 20, true, &matrix)
+                            : tensor_input_new(3, 64, &input);
+            base_alloc_fail_from(0);
+            cr_assert(rc == BASE_OK || rc == BASE_NOMEM);
+            tensor_matrix_destroy(&matrix);
+            tensor_input_destroy(&input);
+        }
+    }
+}
