@@ -36,7 +36,8 @@ struct gguf_tensor {
     uint64_t dimensions[GGUF_DIMENSIONS_MAX]; /* [0] is the row length, the fastest; unused: 1 */
     const uint8_t *data; /* inside the mapping, not aligned beyond the file's alignment */
     uint64_t bytes;
-    uint64_t file_offset; /* of data, in its part */
+    uint64_t file_offset;  /* of data, in its part */
+    uint64_t table_offset; /* of this row, in its part, for messages */
 };
 
 struct gguf_string {
@@ -64,6 +65,11 @@ int gguf_open_memory(const uint8_t *data, size_t bytes, const char *name, struct
 void gguf_close(struct gguf **self_p);
 
 const char *gguf_path(const struct gguf *self);
+
+/* For messages: the end of the path (never so long that it crowds out the rest), and the byte
+ * offset of a key, or of the metadata when there is no such key. */
+const char *gguf_path_tail(const char *path);
+uint64_t gguf_key_offset(const struct gguf *self, const char *key);
 
 /* XXH3-64 over metadata and tensor table of all parts: two files that agree hold the same model
  * layout. Tensor data is not read. */

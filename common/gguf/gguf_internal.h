@@ -4,7 +4,8 @@
 
 #include "gguf.h"
 
-#define GGUF_NAME_BYTES 64 /* tensor names, with the NUL */
+#define GGUF_NAME_BYTES      64 /* tensor names, with the NUL */
+#define GGUF_METADATA_OFFSET 24 /* of the first key */
 
 /* Value types of metadata, as in the file. */
 enum gguf_value_type {
@@ -62,9 +63,6 @@ struct gguf {
     struct gguf_table tensor_names;
     uint64_t fingerprint;
 };
-
-/* The last bytes of a path, so that a message never loses offset and field to a long one. */
-const char *gguf_path_tail(const char *path);
 
 /* Bytes of a scalar value type; 0 for strings, arrays and unknown types. */
 size_t gguf_value_bytes(uint32_t type);

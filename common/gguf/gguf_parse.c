@@ -303,6 +303,7 @@ static int parse_tensor(struct reader *reader, struct gguf *self)
     if (rc != BASE_OK)
         return rc;
     tensor->name = name;
+    tensor->table_offset = at;
     uint32_t *slot = gguf_table_slot(&self->tensor_names, text, gguf_tensor_same, self);
     if (*slot != 0)
         return reader_fail(reader, BASE_MALFORMED, at, field, "%s", "tensor appears twice");
@@ -363,6 +364,7 @@ static int place_tensors(
 {
     const struct gguf_part *part = reader->part;
     size_t start = 0;
+    size_t total = 0;
 
     if (!base_add_size(part->header_bytes, alignment - 1, &start))
         return reader_fail(reader, BASE_MALFORMED, part->header_bytes, "tensor data", "%s",
@@ -376,14 +378,18 @@ static int place_tensors(
         struct gguf_string text = {tensor->name, strlen(tensor->name)};
         (void)printable(text, field);
         if (tensor->file_offset % alignment != 0)
-            return reader_fail(reader, BASE_MALFORMED, start, field,
+            return reader_fail(reader, BASE_MALFORMED, tensor->table_offset, field,
                 "data offset %" PRIu64 " is not a multiple of %" PRIu32, tensor->file_offset,
                 alignment);
         if (!base_add_size(start, (size_t)tensor->file_offset, &at) ||
             !base_add_size(at, (size_t)tensor->bytes, &end) || end > part->bytes)
-            return reader_fail(reader, BASE_MALFORMED, start, field,
+            return reader_fail(reader, BASE_MALFORMED, tensor->table_offset, field,
                 "data offset %" PRIu64 " and %" PRIu64 " bytes reach past the end of the file, %zu",
                 tensor->file_offset, tensor->bytes, part->bytes);
+        /* Copies of the tensors can then never need more than the file is long. */
+        if (!base_add_size(total, (size_t)tensor->bytes, &total) || total > part->bytes)
+            return reader_fail(reader, BASE_MALFORMED, tensor->table_offset, field,
+                "tensors overlap: together they are longer than the file, %zu", part->bytes);
         tensor->file_offset = at;
         tensor->data = part->data + at;
     }

@@ -79,6 +79,13 @@ bool gguf_entry_integer(const struct gguf_entry *entry, uint64_t *ret_value, boo
     return load_integer(entry->type, entry->value, ret_value, ret_negative);
 }
 
+uint64_t gguf_key_offset(const struct gguf *self, const char *key)
+{
+    const struct gguf_entry *entry = gguf_part_find(&self->parts[0], key);
+
+    return entry != NULL ? entry->file_offset : GGUF_METADATA_OFFSET;
+}
+
 static int wrong_type(const struct gguf *self, const struct gguf_entry *entry, const char *key,
     const char *wanted, struct base_error *err)
 {

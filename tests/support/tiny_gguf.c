@@ -178,6 +178,11 @@ static void add_entries(struct builder *self)
         tiny_put_key_f32(&self->entries, "llama.rope.scaling.factor", o->rope_scaling_factor);
         self->entry_count += 2;
     }
+    if (o->extra_key != NULL && o->extra_text != NULL)
+        tiny_put_key_string(&self->entries, o->extra_key, o->extra_text);
+    else if (o->extra_key != NULL)
+        tiny_put_key_u32(&self->entries, o->extra_key, o->extra_value);
+    self->entry_count += o->extra_key != NULL;
     if (o->tokenizer != TINY_TOKENIZER_NONE)
         self->entry_count += tiny_tokenizer_put(&self->entries, o->tokenizer, o->vocab_size);
 }

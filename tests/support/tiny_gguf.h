@@ -63,6 +63,9 @@ struct tiny_gguf_options {
     bool rope_factors; /* rope_freqs.weight */
     bool biases;       /* on q, k, v and the attention output */
     enum tiny_tokenizer tokenizer;
+    const char *extra_key;  /* one more metadata pair, or NULL */
+    const char *extra_text; /* its value; NULL: extra_value */
+    uint32_t extra_value;
 };
 
 /* The file in memory; free with free(). The same options give the same bytes. */
