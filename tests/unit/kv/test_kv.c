@@ -70,8 +70,9 @@ Test(kv, bad_shapes_are_refused)
 
     for (size_t i = 0; i < 5; i++) {
         struct base_error err = {0};
-        options = small;
-        ((uint32_t *)&options)[i] = 0;
+        uint32_t fields[5] = {LAYERS, HEADS, DIM, PAGE, PAGES};
+        fields[i] = 0;
+        options = (struct kv_options){fields[0], fields[1], fields[2], fields[3], fields[4]};
         cr_assert_eq(kv_new(&options, &kv, &err), BASE_INVALID);
         cr_assert_not_null(strstr(err.text, "is 0"));
     }
