@@ -30,8 +30,8 @@ struct plan_worker {
     uint64_t memory_bytes;
     struct plan_rate rates[LIMIT_RATES_MAX];
     size_t rate_count;
-    double link_ms;           /* one-way latency to the next hop */
-    double link_bytes_per_ms; /* 0: not known, not limiting */
+    double link_ms;           /* one-way latency to the next hop: counts for latency_ms only */
+    double link_bytes_per_ms; /* occupancy of the hop; 0: not known, not limiting */
     bool standby;             /* used only when the others cannot do */
     double slowdown;          /* measured over predicted, 1 when unknown; scales T */
 };
@@ -82,18 +82,25 @@ struct plan_solution {
     double latency_ms;    /* sum over stages and hops at batch 1 */
     bool exact;           /* false: found by local search (more than 12 workers) */
     enum plan_exclusion exclusion[LIMIT_WORKERS_MAX]; /* per worker */
-    double without_ms[LIMIT_WORKERS_MAX]; /* bottleneck if this used worker were gone; < 0: none */
+    /* Bottleneck if this used worker were gone, to within 1 %; < 0: no placement, or not used. */
+    double without_ms[LIMIT_WORKERS_MAX];
+    uint64_t step_count; /* inner steps of the search: its cost, independent of the machine */
 };
 
 /*
- * Minimises the slowest stage subject to memory. Ties: fewer stages, then lower latency, then
+ * Minimises the slowest stage subject to memory. Standby workers are used only as far as the
+ * others cannot hold the model or reach stage_count. Ties: fewer stages, then lower latency, then
  * lower worker index, so that equal inputs give equal plans. Returns BASE_OK, BASE_UNAVAILABLE
- * with *err saying how many bytes are missing and where, or BASE_INVALID.
+ * with *err saying how many bytes are missing and where, BASE_INVALID or BASE_NOMEM.
  */
 int plan_solve(
     const struct plan_problem *problem, struct plan_solution *ret, struct base_error *err);
 
-/* T above for blocks [layer_first, layer_first + layer_count) with embedding and head as told. */
+/*
+ * T above for blocks [layer_first, layer_first + layer_count) with embedding and head as told,
+ * times the worker's slowdown. The embedding is a lookup: it takes memory, but no time. A weight
+ * type that the worker did not measure counts at the slowest rate that it did measure.
+ */
 double plan_stage_ms(const struct plan_problem *problem, size_t worker, uint32_t layer_first,
     uint32_t layer_count, bool embeds, bool has_head);
 
