@@ -221,20 +221,20 @@ static int encode_all(
     return rc;
 }
 
-static int append_ids(struct text_ids *to, const struct encoder *from)
+int text_ids_append(struct text_ids *self, const uint32_t *ids, size_t count)
 {
-    size_t count;
+    size_t total;
 
-    if (from->count == 0)
+    if (count == 0)
         return BASE_OK;
-    if (!base_add_size(to->count, from->count, &count))
+    if (!base_add_size(self->count, count, &total))
         return BASE_NOMEM;
-    void *ids = base_realloc_array(to->ids, count, sizeof(*to->ids));
-    if (ids == NULL)
+    void *grown = base_realloc_array(self->ids, total, sizeof(*self->ids));
+    if (grown == NULL)
         return BASE_NOMEM;
-    to->ids = ids;
-    memcpy(to->ids + to->count, from->ids, from->count * sizeof(*from->ids));
-    to->count = count;
+    self->ids = grown;
+    memcpy(self->ids + self->count, ids, count * sizeof(*ids));
+    self->count = total;
     return BASE_OK;
 }
 
@@ -253,7 +253,7 @@ int text_encode(const struct text_tokenizer *self, const char *text, size_t byte
     if (rc == BASE_OK)
         rc = encode_all(&encoder, text, bytes, flags, &reason);
     if (rc == BASE_OK)
-        rc = append_ids(ids, &encoder);
+        rc = text_ids_append(ids, encoder.ids, encoder.count);
     if (rc != BASE_OK)
         (void)base_error_set(
             err, rc, "%s", reason.code != BASE_OK ? reason.text : "text: no memory to tokenise");

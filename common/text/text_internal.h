@@ -52,4 +52,7 @@ int text_vocab_load(struct text_tokenizer *self, const struct gguf *file, struct
 int text_scores_load(struct text_tokenizer *self, const struct gguf *file, struct base_error *err);
 int text_merges_load(struct text_tokenizer *self, const struct gguf *file, struct base_error *err);
 
+/* Returns BASE_OK, or BASE_NOMEM with *self as before. */
+int text_ids_append(struct text_ids *self, const uint32_t *ids, size_t count);
+
 #endif

@@ -8,6 +8,9 @@ static bool better(const struct text_merge *a, const struct text_merge *b)
     return a->key != b->key ? a->key < b->key : a->left < b->left;
 }
 
+/* Four children share a cache line, which matters when a megabyte is one piece. */
+#define CHILDREN 4
+
 static int heap_push(struct text_merge_work *self, struct text_merge entry)
 {
     if (self->heap_count == self->heap_count_max) {
@@ -19,9 +22,9 @@ static int heap_push(struct text_merge_work *self, struct text_merge entry)
         self->heap_count_max = count_max;
     }
     size_t at = self->heap_count++;
-    while (at > 0 && better(&entry, &self->heap[(at - 1) / 2])) {
-        self->heap[at] = self->heap[(at - 1) / 2];
-        at = (at - 1) / 2;
+    while (at > 0 && better(&entry, &self->heap[(at - 1) / CHILDREN])) {
+        self->heap[at] = self->heap[(at - 1) / CHILDREN];
+        at = (at - 1) / CHILDREN;
     }
     self->heap[at] = entry;
     self->push_count++;
@@ -35,11 +38,13 @@ static struct text_merge heap_pop(struct text_merge_work *self)
     size_t at = 0;
 
     for (;;) {
-        size_t child = at * 2 + 1;
+        size_t child = at * CHILDREN + 1, end = child + CHILDREN;
         if (child >= self->heap_count)
             break;
-        if (child + 1 < self->heap_count && better(&self->heap[child + 1], &self->heap[child]))
-            child++;
+        for (size_t i = child + 1; i < end && i < self->heap_count; i++) {
+            if (better(&self->heap[i], &self->heap[child]))
+                child = i;
+        }
         if (!better(&self->heap[child], &last))
             break;
         self->heap[at] = self->heap[child];

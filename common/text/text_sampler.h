@@ -52,7 +52,8 @@ struct text_candidate {
  * Samples. candidates [count] is reordered and changed: raw logits descending by (logit, lower id
  * first) or, for a full row, in any order. history: prompt and generated tokens so far. banned:
  * ids that may not be chosen (ignore_eos). position: of the token to be chosen. Returns the id.
- * count >= 1. Deterministic; allocates nothing.
+ * count >= 1. A logit that is not a number counts as minus infinity; when every candidate is banned
+ * the lowest id is returned all the same. Deterministic on every host; allocates nothing.
  */
 uint32_t text_sample(const struct text_sampling *sampling, struct text_candidate *candidates,
     size_t count, const uint32_t *history, size_t history_count, const uint32_t *banned,

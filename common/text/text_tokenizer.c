@@ -97,7 +97,8 @@ static int read_template(
     return BASE_OK;
 }
 
-static int add_specials(struct text_tokenizer *self, struct base_error *err)
+static int add_specials(
+    struct text_tokenizer *self, const struct gguf *file, struct base_error *err)
 {
     int rc = BASE_OK;
 
@@ -112,7 +113,7 @@ static int add_specials(struct text_tokenizer *self, struct base_error *err)
         }
     }
     text_specials_seal(&self->specials);
-    return rc;
+    return rc == BASE_OK ? BASE_OK : base_error_prepend(err, rc, "%s", gguf_path(file));
 }
 
 static int read_kind(const struct gguf *file, struct text_tokenizer *self, struct base_error *err)
@@ -163,7 +164,7 @@ int text_tokenizer_open(
     if (rc == BASE_OK)
         rc = read_template(self, file, err);
     if (rc == BASE_OK)
-        rc = add_specials(self, err);
+        rc = add_specials(self, file, err);
     if (rc == BASE_OK)
         *ret_tokenizer = self;
     else

@@ -1,0 +1,47 @@
+#include "text_number.h"
+
+#include <string.h>
+
+void text_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ret[4])
+{
+    uint32_t c0 = counter[0], c1 = counter[1], c2 = counter[2], c3 = counter[3];
+    uint32_t k0 = key[0], k1 = key[1];
+
+    for (int round = 0; round < 10; round++) {
+        uint64_t p0 = (uint64_t)0xd2511f53u * c0;
+        uint64_t p1 = (uint64_t)0xcd9e8d57u * c2;
+        c0 = (uint32_t)(p1 >> 32) ^ c1 ^ k0;
+        c2 = (uint32_t)(p0 >> 32) ^ c3 ^ k1;
+        c1 = (uint32_t)p1;
+        c3 = (uint32_t)p0;
+        k0 += 0x9e3779b9u;
+        k1 += 0xbb67ae85u;
+    }
+    ret[0] = c0;
+    ret[1] = c1;
+    ret[2] = c2;
+    ret[3] = c3;
+}
+
+double text_exp(double x)
+{
+    /* ln 2 in two parts, so that k * high is exact for the k that occur. */
+    static const double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
+    static const double per_ln2 = 1.44269504088896338700e+00;
+
+    if (!(x >= -708.0))
+        return 0.0;
+    if (x > 0.0)
+        x = 0.0;
+    int k = (int)(x * per_ln2 - 0.5); /* towards zero: the nearest integer */
+    double r = (x - k * high) - k * low;
+    double sum = 1.0;
+
+    /* Taylor series, Horner form: |r| <= 0.35, so the first term left out is below 1e-17. */
+    for (int n = 14; n > 0; n--)
+        sum = 1.0 + sum * r / n;
+    uint64_t bits = (uint64_t)(k + 1023) << 52; /* 2^k; k >= -1022 */
+    double scale;
+    memcpy(&scale, &bits, sizeof(scale));
+    return sum * scale;
+}

@@ -1,0 +1,14 @@
+/* Numbers that are the same on every host. Private to this module. */
+#ifndef TEXT_NUMBER_H
+#define TEXT_NUMBER_H
+
+#include <stdint.h>
+
+/* Philox4x32 with 10 rounds: Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC'11. */
+void text_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ret[4]);
+
+/* e^x for x <= 0 to about one unit in the last place, 0 below -708. The C library's exp() differs
+ * in the last bit between versions, and with it the token drawn. */
+double text_exp(double x);
+
+#endif
