@@ -5,7 +5,6 @@
 #ifndef MODEL_H
 #define MODEL_H
 
-#include "tensor_type.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>

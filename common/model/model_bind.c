@@ -6,6 +6,7 @@
 #include "base_err.h"
 #include "base_limits.h"
 #include "gguf.h"
+#include "tensor_type.h"
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>

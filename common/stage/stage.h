@@ -19,15 +19,15 @@ struct stage;
 struct tensor_pool;
 
 struct stage_options {
-    uint32_t layer_first; /* first block */
-    uint32_t layer_count; /* blocks, >= 1 */
-    bool embeds;          /* first stage: input is token ids */
-    bool has_head;        /* last stage: output is logits */
-    uint32_t page_tokens; /* positions per KV page, power of two */
-    uint32_t page_count;  /* KV pages; memory is touched when first written */
-    uint32_t batch_tokens_max;
-    uint32_t context_length; /* positions per sequence */
-    bool fast_float;         /* see tensor_matrix.h: gives up bit-identity */
+    uint32_t layer_first;      /* first block */
+    uint32_t layer_count;      /* blocks, >= 1 */
+    bool embeds;               /* first stage: input is token ids */
+    bool has_head;             /* last stage: output is logits */
+    uint32_t page_tokens;      /* positions per KV page, power of two */
+    uint32_t page_count;       /* KV pages; memory is touched when first written */
+    uint32_t batch_tokens_max; /* 1..LIMIT_BATCH_TOKENS_MAX */
+    uint32_t context_length;   /* positions per sequence */
+    bool fast_float;           /* see tensor_matrix.h: gives up bit-identity */
 };
 
 /* Called between load units from the loading thread; progress 0..1. Return false to give up. */
@@ -37,14 +37,17 @@ typedef bool stage_progress_fn(void *context, double progress);
  * Loads the range from model (a borrowed open model, see model.h; it must outlive the stage).
  * Layers that previous (may be NULL) already holds are shared, not read again. Packing runs on
  * the calling thread only, so a serving pool is not disturbed. Returns BASE_OK and a stage freed
- * with stage_destroy(), or BASE_NOMEM, BASE_MALFORMED, BASE_UNSUPPORTED, BASE_CANCELLED.
+ * with stage_destroy(), or BASE_INVALID (options), BASE_NOMEM, BASE_MALFORMED, BASE_CANCELLED.
+ * options: context_length is at most the model's, embeds needs the first block, has_head the last.
  */
 int stage_load(struct model *model, const struct stage_options *options,
     const struct stage *previous, stage_progress_fn *progress, void *progress_context,
     struct stage **ret_stage, struct base_error *err);
 void stage_destroy(struct stage **self_p);
 
-/* What a stage of these options would hold, in bytes, before loading it. */
+/* What a stage of these options would hold, in bytes, before loading it. KV memory counts all
+ * pages, activations as many threads as tensor_pool_default_threads(). Returns BASE_OK or
+ * BASE_INVALID. */
 int stage_cost(const struct model *model, const struct stage_options *options,
     uint64_t *ret_weight_bytes, uint64_t *ret_kv_bytes, uint64_t *ret_activation_bytes);
 
@@ -58,11 +61,11 @@ enum stage_logits {
 /* One sequence's part of a batch. */
 struct stage_sequence {
     uint32_t first_position;
-    uint32_t token_count;  /* >= 1 */
-    const uint32_t *pages; /* page ids; page i holds positions [i * page_tokens, ...) */
-    size_t page_count;     /* covers first_position + token_count */
-    enum stage_logits logits;
-    uint32_t top_count;
+    uint32_t token_count;     /* >= 1 */
+    const uint32_t *pages;    /* page ids; page i holds positions [i * page_tokens, ...) */
+    size_t page_count;        /* covers first_position + token_count */
+    enum stage_logits logits; /* of the last token; FULL_ALL: of every token */
+    uint32_t top_count;       /* for TOP: 1..min(vocab_size, LIMIT_TOP_LOGITS_MAX) */
 };
 
 /* One row of logits out. */
@@ -91,7 +94,8 @@ struct stage_output {
  *   hidden  [token_count, embedding_length] f32, otherwise; any alignment
  * Returns BASE_OK, or BASE_INVALID with *err naming the sequence and field when the batch does
  * not fit the stage (positions, pages, token ids, counts): nothing was run.
- * One thread at a time; the pool's threads do the work.
+ * All rows of a batch together are at most LIMIT_TENSOR_BYTES of payload; more is BASE_INVALID.
+ * One thread at a time; the pool's threads do the work (NULL: the caller alone).
  */
 int stage_run(struct stage *self, struct tensor_pool *pool, const struct stage_sequence *sequences,
     size_t sequence_count, const void *tokens_or_hidden, size_t input_bytes,

@@ -5,6 +5,7 @@
 #include "base_err.h"
 #include "gguf.h"
 #include "tensor_matrix.h"
+#include "tensor_type.h"
 #include "tiny_gguf.h"
 #include <criterion/criterion.h>
 #include <math.h>

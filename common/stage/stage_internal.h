@@ -1,0 +1,155 @@
+/* Shared by the files of stage/ only. */
+#ifndef STAGE_INTERNAL_H
+#define STAGE_INTERNAL_H
+
+#include "model.h"
+#include "stage.h"
+#include <stdatomic.h>
+
+struct gguf_tensor;
+struct kv;
+struct tensor_input;
+struct tensor_matrix;
+
+#define STAGE_THREADS_MAX 256 /* of a pool */
+#define STAGE_HEAD_ROWS   32  /* rows of logits computed at a time */
+
+/* Matrices and vectors of a unit. The embedding has only STAGE_ENDS_MATRIX; the head has that
+ * (unless tied) and STAGE_ATTENTION_NORM, which is then the output norm. */
+enum stage_matrix {
+    STAGE_Q = 0,
+    STAGE_K,
+    STAGE_V,
+    STAGE_ATTENTION_OUTPUT,
+    STAGE_GATE,
+    STAGE_UP,
+    STAGE_DOWN,
+    STAGE_MATRICES,
+    STAGE_ENDS_MATRIX = STAGE_Q,
+};
+enum stage_vector {
+    STAGE_ATTENTION_NORM = 0,
+    STAGE_FEED_FORWARD_NORM,
+    STAGE_Q_BIAS,
+    STAGE_K_BIAS,
+    STAGE_V_BIAS,
+    STAGE_ATTENTION_OUTPUT_BIAS,
+    STAGE_VECTORS,
+};
+
+/* What is loaded and shared as one: a block, the embedding (pseudo-layer 0) or the head
+ * (layer_count + 1). Immutable once loaded. */
+struct stage_unit {
+    atomic_uint references;
+    const struct model *model; /* identity: units of one model are interchangeable */
+    uint32_t index;            /* pseudo-layer, see model_layer_cost() */
+    bool fast_float;
+    struct tensor_matrix *matrices[STAGE_MATRICES]; /* NULL: the model has none */
+    float *vectors[STAGE_VECTORS];
+};
+
+/* Where the tensors of a unit are in the file, by the same indices. */
+struct stage_sources {
+    const struct gguf_tensor *matrices[STAGE_MATRICES];
+    const struct gguf_tensor *vectors[STAGE_VECTORS];
+};
+
+/* One token of the batch being run. */
+struct stage_token {
+    const struct stage_sequence *sequence;
+    uint32_t position;
+};
+
+/* Activations. T: batch_tokens_max; all row-major, f32, fastest dimension last. */
+struct stage_buffers {
+    float *x;         /* [T, embedding_length] the residual stream */
+    float *normed;    /* [T, embedding_length] */
+    float *projected; /* [T, embedding_length] */
+    float *q;         /* [T, head_count, head_dim] */
+    float *k;         /* [T, kv_head_count, head_dim] */
+    float *v;         /* [T, kv_head_count, head_dim] */
+    float *attention; /* [T, head_count, head_dim] */
+    float *gate;      /* [T, feed_forward_length] */
+    float *up;        /* [T, feed_forward_length] */
+    float *cos_sin;   /* [T, rotary_dim / 2, 2] */
+    float *scores;    /* [STAGE_THREADS_MAX, context_length]; touched by the threads there are */
+    float *logits;    /* [STAGE_HEAD_ROWS, vocab_size]; last stage only */
+    uint8_t *payload; /* last stage only */
+    struct stage_row *rows;
+    struct stage_token *tokens;
+};
+
+struct stage {
+    const struct model *model;
+    const struct model_config *config;
+    struct stage_options options;
+    struct stage_unit **blocks; /* [options.layer_count] */
+    struct stage_unit *embedding;
+    struct stage_unit *head;
+    struct kv *kv;
+    float *frequencies; /* [rotary_dim / 2] radians per position */
+    struct stage_buffers buffers;
+    uint8_t *memory; /* that the buffers are cut from */
+    size_t payload_bytes_max;
+    struct tensor_input *input;
+};
+
+/* stage_unit.c */
+void stage_unit_sources(
+    const struct model *model, uint32_t index, struct stage_sources *ret_sources);
+uint64_t stage_unit_bytes(const struct model *model, uint32_t index, bool fast_float);
+struct stage_unit *stage_unit_share(struct stage_unit *unit);
+/* Drops one reference and nulls. Accepts a pointer to NULL. */
+void stage_unit_release(struct stage_unit **unit_p);
+
+/* Counts bytes as they are packed. */
+struct stage_load_progress {
+    stage_progress_fn *progress; /* or NULL */
+    void *context;
+    uint64_t bytes_done;
+    uint64_t bytes_total;
+};
+int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
+    struct stage_load_progress *progress, struct stage_unit **ret_unit, struct base_error *err);
+
+/* stage_check.c */
+int stage_check_options(
+    const struct model *model, const struct stage_options *options, struct base_error *err);
+/* Whole batch against the stage. Fills *ret_token_count. */
+int stage_check_batch(const struct stage *self, const struct stage_sequence *sequences,
+    size_t sequence_count, const void *tokens_or_hidden, size_t input_bytes,
+    uint32_t *ret_token_count, struct base_error *err);
+/* Payload bytes of one row. */
+size_t stage_row_bytes(const struct stage *self, enum stage_logits logits, uint32_t top_count);
+
+/* stage_run.c: context of the pool functions of one run. */
+struct stage_run_context {
+    struct stage *stage;
+    struct tensor_pool *pool;
+    const struct stage_unit *block;
+    const float *norm; /* weight of the norm to apply */
+    uint32_t layer;    /* of the stage's own blocks, for the cache */
+    uint32_t token_count;
+    size_t row_first; /* of the head's chunk */
+    size_t row_count;
+};
+typedef void stage_token_fn(struct stage_run_context *run, uint32_t token);
+/* fn on every token, spread over the pool when there is enough to do. */
+void stage_for_tokens(struct stage_run_context *run, size_t values_per_token, stage_token_fn *fn);
+
+/* Prepares x [count, columns] for products with up to three matrices. */
+void stage_prepare(struct stage_run_context *run, const float *x, size_t count,
+    const struct tensor_matrix *a, const struct tensor_matrix *b, const struct tensor_matrix *c);
+
+/* stage_rope.c */
+int stage_rope_init(struct stage *self, struct base_error *err);
+void stage_rope_angles(struct stage_run_context *run, uint32_t token);
+
+/* stage_attention.c: attention of all tokens from q and the cache into buffers.attention. */
+void stage_attention(struct stage_run_context *run);
+
+/* stage_head.c: norm, head and reduction of the wanted rows. */
+void stage_run_head(struct stage_run_context *run, const struct stage_sequence *sequences,
+    size_t sequence_count, struct stage_output *ret_output);
+
+#endif
