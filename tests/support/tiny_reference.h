@@ -1,0 +1,14 @@
+/* The forward pass of a Llama in plain double arithmetic, straight from the formulas: slow, and
+ * written without the project's kernels. For float weight types. */
+#ifndef TINY_REFERENCE_H
+#define TINY_REFERENCE_H
+
+#include <stdint.h>
+
+struct model;
+
+/* Logits [vocab_size] of the last of count tokens. Allocation failure ends the test program. */
+void tiny_reference_logits(
+    const struct model *model, const uint32_t *tokens, uint32_t count, double *ret_logits);
+
+#endif
