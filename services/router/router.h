@@ -14,6 +14,9 @@ struct text_tokenizer;
 struct router_options {
     char node_id[LIMIT_NAME_BYTES];
     uint64_t incarnation;
+    char data_endpoint[LIMIT_ENDPOINT_BYTES]; /* where others reach our data ROUTER */
+    char host[LIMIT_HOST_BYTES];
+    uint32_t pid;
     uint32_t batch_tokens;      /* most tokens in one micro-batch; 96 */
     uint32_t requests_running;  /* most requests that hold pages; 64 */
     uint32_t requests_waiting;  /* queue bound; more are refused; 256 */
@@ -22,6 +25,7 @@ struct router_options {
     uint32_t unavailable_ms;    /* requests wait so long for a plan before they fail; 4000 */
 };
 
+/* All but node_id, incarnation, data_endpoint, host and pid, which are zeroed. */
 void router_options_default(struct router_options *ret);
 
 /* What send_client() came to. */
@@ -44,13 +48,16 @@ struct router_sink {
         const struct wire_message *message, const void *tensor, size_t bytes);
 };
 
-/* tokenizer is borrowed for the router's life; NULL: only id prompts work, text stays empty.
- * Returns BASE_OK or BASE_NOMEM. */
+/* tokenizer is borrowed for the router's life; NULL: only id prompts work, text stays empty and
+ * nothing is an end token. Returns BASE_OK, BASE_INVALID for an option out of range (batch_tokens,
+ * requests_running and requests_waiting have limits in base_limits.h), or BASE_NOMEM. */
 int router_new(const struct router_options *options, const struct router_sink *sink,
     const struct text_tokenizer *tokenizer, struct router **ret);
 void router_destroy(struct router **self_p);
 
-/* Events. now_us never decreases (microseconds, for timings). */
+/* Events. now_us never decreases (microseconds, for timings). Registration goes out with the first
+ * tick, and again until it is answered; also when io says that the connection was made anew. */
+void router_coordinator_connected(struct router *self, uint64_t now_us);
 void router_coordinator_message(
     struct router *self, uint64_t now_us, const struct wire_message *message);
 /* RESULT (with its tensor frame), STEP_ERROR, CREDIT of the first stage's link. */
