@@ -105,6 +105,7 @@ static int bpe_piece(void *context, const char *piece, size_t bytes)
             return put_id(self, (uint32_t)id);
     }
     self->merge.symbol_count = 0;
+    rc = text_merge_reserve(&self->merge, bytes);
     for (size_t i = 0; rc == BASE_OK && i < bytes; i++)
         rc = text_merge_add(&self->merge, (uint32_t)i, 1, tokenizer->byte_ids[(uint8_t)piece[i]]);
     if (rc == BASE_OK)

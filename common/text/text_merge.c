@@ -14,7 +14,7 @@ static bool better(const struct text_merge *a, const struct text_merge *b)
 static int heap_push(struct text_merge_work *self, struct text_merge entry)
 {
     if (self->heap_count == self->heap_count_max) {
-        size_t count_max = self->heap_count_max * 2 + 64;
+        size_t count_max = self->heap_count_max + self->heap_count_max / 2 + 64;
         void *heap = base_realloc_array(self->heap, count_max, sizeof(*self->heap));
         if (heap == NULL)
             return BASE_NOMEM;
@@ -54,15 +54,24 @@ static struct text_merge heap_pop(struct text_merge_work *self)
     return top;
 }
 
+int text_merge_reserve(struct text_merge_work *self, size_t count)
+{
+    if (count <= self->symbol_count_max)
+        return BASE_OK;
+    void *symbols = base_realloc_array(self->symbols, count, sizeof(*self->symbols));
+    if (symbols == NULL)
+        return BASE_NOMEM;
+    self->symbols = symbols;
+    self->symbol_count_max = count;
+    return BASE_OK;
+}
+
 int text_merge_add(struct text_merge_work *self, uint32_t begin, uint32_t bytes, uint32_t id)
 {
     if (self->symbol_count == self->symbol_count_max) {
-        size_t count_max = self->symbol_count_max * 2 + 64;
-        void *symbols = base_realloc_array(self->symbols, count_max, sizeof(*self->symbols));
-        if (symbols == NULL)
-            return BASE_NOMEM;
-        self->symbols = symbols;
-        self->symbol_count_max = count_max;
+        int rc = text_merge_reserve(self, self->symbol_count_max * 2 + 64);
+        if (rc != BASE_OK)
+            return rc;
     }
     uint32_t at = (uint32_t)self->symbol_count++;
     self->symbols[at] =

@@ -40,6 +40,9 @@ struct text_merge_work {
 typedef bool text_merge_rule(const void *context, const char *piece, const struct text_symbol *left,
     const struct text_symbol *right, uint32_t *ret_key, uint32_t *ret_id);
 
+/* Room for count symbols, so that a long piece takes no more. Returns BASE_OK or BASE_NOMEM. */
+int text_merge_reserve(struct text_merge_work *self, size_t count);
+
 /* Appends a symbol. Returns BASE_OK or BASE_NOMEM. */
 int text_merge_add(struct text_merge_work *self, uint32_t begin, uint32_t bytes, uint32_t id);
 

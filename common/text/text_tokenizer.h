@@ -32,8 +32,8 @@ struct text_ids {
 void text_ids_release(struct text_ids *self);
 
 /*
- * text: any bytes; what is not UTF-8 is encoded through byte tokens. Linear in time and memory
- * for every input. Appends to *ids (start with {0}). Returns BASE_OK, BASE_TOO_BIG over
+ * text: any bytes; what is not UTF-8 is encoded through byte tokens. Takes n log n time and
+ * memory in proportion to n for every input of n bytes. Appends to *ids (start with {0}). Returns BASE_OK, BASE_TOO_BIG over
  * LIMIT_PROMPT_BYTES or BASE_NOMEM, with *ids as before the call.
  */
 int text_encode(const struct text_tokenizer *self, const char *text, size_t bytes, unsigned flags,

@@ -297,3 +297,42 @@ Test(text_tokenizer, too_much_text_is_refused_and_ids_stay)
     text_ids_release(&ids);
     text_tokenizer_close(&tokenizer);
 }
+
+/* A file with one byte changed is refused or gives a tokenizer that works. */
+Test(text_tokenizer, changed_bytes_do_no_harm)
+{
+    static struct text_gguf_writer writer;
+    static const char text[] = "hello <user>\xff <|im_end|> aab aaaa\n";
+    unsigned opened = 0, refused = 0;
+
+    for (int kind = 0; kind < 2; kind++) {
+        if (kind == 0)
+            text_gguf_small_spm(&writer);
+        else
+            text_gguf_small_bpe(&writer, "gpt-2");
+        for (size_t at = 24; at < writer.bytes; at += kind == 0 ? 1 : 5) {
+            struct gguf *file = NULL;
+            struct text_tokenizer *tokenizer = NULL;
+            struct base_error err = {0};
+            uint8_t before = writer.data[at];
+
+            writer.data[at] ^= (uint8_t)(1u << at % 8);
+            if (gguf_open_memory(writer.data, writer.bytes, "changed.gguf", &file, &err) ==
+                    BASE_OK &&
+                text_tokenizer_open(file, &tokenizer, &err) == BASE_OK) {
+                struct text_ids ids = text_test_encode(tokenizer, text, sizeof(text) - 1, ALL);
+                for (size_t i = 0; i < ids.count; i++)
+                    cr_assert_lt(ids.ids[i], text_vocab_size(tokenizer));
+                text_ids_release(&ids);
+                opened++;
+            } else {
+                cr_assert_neq(err.text[0], '\0');
+                refused++;
+            }
+            text_tokenizer_close(&tokenizer);
+            gguf_close(&file);
+            writer.data[at] = before;
+        }
+    }
+    cr_assert(opened > 1000 && refused > 100, "%u opened, %u refused", opened, refused);
+}
