@@ -125,52 +125,69 @@ ALWAYS_INLINE void tile_floats(const struct tensor_tile *tile, size_t group_firs
         store_rows(tile, group_first + n / token_count, n % token_count, sum[n]);
 }
 
-/* One function per weight type and tile shape. One token goes over four groups at a time, so
- * that four independent sums hide the latency of each. */
+/*
+ * One function per weight type and tile shape. Every sum is one chain of dependent operations, so
+ * few tokens go over several groups at a time: enough chains to fill the latency, and not more
+ * than there are registers for.
+ */
 typedef void tile_fn(const struct tensor_tile *tile, size_t group_first);
 
-#define TILE(type, groups, tokens, call, last)                                                     \
-    static void tile_##type##_##groups##x##tokens(const struct tensor_tile *tile, size_t group)    \
-    {                                                                                              \
-        call(tile, group, groups, tokens, last);                                                   \
-    }
-#if TENSOR_TOKEN_TILE > 4
-#define TILES_BEYOND_4(type, call, last)                                                           \
-    TILE(type, 1, 5, call, last)                                                                   \
-    TILE(type, 1, 6, call, last)                                                                   \
-    TILE(type, 1, 7, call, last)                                                                   \
-    TILE(type, 1, 8, call, last)                                                                   \
-    TILE(type, 1, 9, call, last)                                                                   \
-    TILE(type, 1, 10, call, last)                                                                  \
-    TILE(type, 1, 11, call, last)                                                                  \
-    TILE(type, 1, 12, call, last)
-#define TILE_NAMES_BEYOND_4(type)                                                                  \
-    , tile_##type##_1x5, tile_##type##_1x6, tile_##type##_1x7, tile_##type##_1x8,                  \
-        tile_##type##_1x9, tile_##type##_1x10, tile_##type##_1x11, tile_##type##_1x12
+struct tile_shape {
+    size_t group_count;
+    tile_fn *wide;   /* group_count groups at a time */
+    tile_fn *narrow; /* one group, for those left over */
+};
+
+#if TENSOR_TOKEN_TILE >= 12
+#define EACH_SHAPE(X, type, call, last)                                                            \
+    X(type, 4, 1, call, last)                                                                      \
+    X(type, 4, 2, call, last)                                                                      \
+    X(type, 4, 3, call, last)                                                                      \
+    X(type, 2, 4, call, last)                                                                      \
+    X(type, 2, 5, call, last)                                                                      \
+    X(type, 2, 6, call, last)                                                                      \
+    X(type, 1, 7, call, last)                                                                      \
+    X(type, 1, 8, call, last)                                                                      \
+    X(type, 1, 9, call, last)                                                                      \
+    X(type, 1, 10, call, last)                                                                     \
+    X(type, 1, 11, call, last)                                                                     \
+    X(type, 1, 12, call, last)
 #else
-#define TILES_BEYOND_4(type, call, last)
-#define TILE_NAMES_BEYOND_4(type)
+#define EACH_SHAPE(X, type, call, last)                                                            \
+    X(type, 4, 1, call, last)                                                                      \
+    X(type, 2, 2, call, last)                                                                      \
+    X(type, 1, 3, call, last)                                                                      \
+    X(type, 1, 4, call, last)
 #endif
 
+#define TILE_PAIR(type, groups, tokens, call, last)                                                \
+    static void wide_##type##_##tokens(const struct tensor_tile *tile, size_t group)               \
+    {                                                                                              \
+        call(tile, group, groups, tokens, last);                                                   \
+    }                                                                                              \
+    static void narrow_##type##_##tokens(const struct tensor_tile *tile, size_t group)             \
+    {                                                                                              \
+        call(tile, group, 1, tokens, last);                                                        \
+    }
+#define TILE_SHAPE(type, groups, tokens, call, last)                                               \
+    {groups, wide_##type##_##tokens, narrow_##type##_##tokens},
+
+static void run_tiles(const struct tensor_tile *tile, const struct tile_shape *shape)
+{
+    size_t group = 0;
+
+    for (; tile->group_count - group >= shape->group_count; group += shape->group_count)
+        shape->wide(tile, group);
+    for (; group < tile->group_count; group++)
+        shape->narrow(tile, group);
+}
+
 #define PRODUCT(type, call, last)                                                                  \
-    TILE(type, 4, 1, call, last)                                                                   \
-    TILE(type, 1, 1, call, last)                                                                   \
-    TILE(type, 1, 2, call, last)                                                                   \
-    TILE(type, 1, 3, call, last)                                                                   \
-    TILE(type, 1, 4, call, last)                                                                   \
-    TILES_BEYOND_4(type, call, last)                                                               \
+    EACH_SHAPE(TILE_PAIR, type, call, last)                                                        \
     static void product_##type(const struct tensor_tile *tile)                                     \
     {                                                                                              \
-        static tile_fn *const by_tokens[] = {tile_##type##_1x1, tile_##type##_1x2,                 \
-            tile_##type##_1x3, tile_##type##_1x4 TILE_NAMES_BEYOND_4(type)};                       \
-        size_t group = 0;                                                                          \
-                                                                                                   \
-        if (tile->token_count == 1) {                                                              \
-            for (; group + 4 <= tile->group_count; group += 4)                                     \
-                tile_##type##_4x1(tile, group);                                                    \
-        }                                                                                          \
-        for (; group < tile->group_count; group++)                                                 \
-            by_tokens[tile->token_count - 1](tile, group);                                         \
+        static const struct tile_shape by_tokens[] = {EACH_SHAPE(TILE_SHAPE, type, call, last)};   \
+        run_tiles(tile, &by_tokens[tile->token_count - 1]);                                        \
     }
 
 PRODUCT(f32, tile_floats, TENSOR_F32)
