@@ -15,7 +15,10 @@
 #endif
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
-#if defined(__clang__)
+/* Sanitizers check every access: unrolled, that takes minutes to compile. */
+#if defined(TENSOR_KEEP_LOOPS) || defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNROLLED
+#elif defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
 #else
 #define UNROLLED _Pragma("GCC unroll 16")
@@ -152,12 +155,14 @@ struct tile_shape {
     X(type, 1, 10, call, last)                                                                     \
     X(type, 1, 11, call, last)                                                                     \
     X(type, 1, 12, call, last)
-#else
+#elif TENSOR_TOKEN_TILE >= 4
 #define EACH_SHAPE(X, type, call, last)                                                            \
     X(type, 4, 1, call, last)                                                                      \
     X(type, 2, 2, call, last)                                                                      \
     X(type, 1, 3, call, last)                                                                      \
     X(type, 1, 4, call, last)
+#else
+#define EACH_SHAPE(X, type, call, last) X(type, 1, 1, call, last)
 #endif
 
 #define TILE_PAIR(type, groups, tokens, call, last)                                                \

@@ -16,7 +16,8 @@
 
 #define TENSOR_TABLE      tensor_kernels_scalar
 #define TENSOR_TABLE_NAME "scalar"
-#define TENSOR_TOKEN_TILE 4
+#define TENSOR_TOKEN_TILE 1
+#define TENSOR_KEEP_LOOPS /* nothing here lives in registers, so unrolling would only be long */
 
 struct tensor_lanes {
     float f[16];
@@ -30,16 +31,23 @@ struct tensor_counts {
 #define COUNTS struct tensor_counts
 #define BYTES  const uint8_t *
 
+/* Calls rather than copies where sanitizers make each access long. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define TENSOR_LANE_FUNCTION static __attribute__((noinline, unused))
+#else
+#define TENSOR_LANE_FUNCTION static inline
+#endif
+
 #define TENSOR_EACH_LANE for (size_t j = 0; j < 16; j++)
 
-static inline LANES lanes_set(float value)
+TENSOR_LANE_FUNCTION LANES lanes_set(float value)
 {
     LANES r;
     TENSOR_EACH_LANE r.f[j] = value;
     return r;
 }
 
-static inline LANES lanes_load(const float *p)
+TENSOR_LANE_FUNCTION LANES lanes_load(const float *p)
 {
     LANES r;
     memcpy(r.f, p, sizeof(r.f));
@@ -47,77 +55,77 @@ static inline LANES lanes_load(const float *p)
 }
 
 /* Elements from count on are fill. */
-static inline LANES lanes_load_part(const float *p, size_t count, float fill)
+TENSOR_LANE_FUNCTION LANES lanes_load_part(const float *p, size_t count, float fill)
 {
     LANES r = lanes_set(fill);
     memcpy(r.f, p, count * sizeof(float));
     return r;
 }
 
-static inline LANES lanes_load_f16(const uint8_t *p)
+TENSOR_LANE_FUNCTION LANES lanes_load_f16(const uint8_t *p)
 {
     LANES r;
     TENSOR_EACH_LANE r.f[j] = tensor_f16_to_f32(base_load_u16(p + 2 * j));
     return r;
 }
 
-static inline LANES lanes_load_bf16(const uint8_t *p)
+TENSOR_LANE_FUNCTION LANES lanes_load_bf16(const uint8_t *p)
 {
     LANES r;
     TENSOR_EACH_LANE r.f[j] = tensor_bf16_to_f32(base_load_u16(p + 2 * j));
     return r;
 }
 
-static inline void lanes_store(float *p, LANES a)
+TENSOR_LANE_FUNCTION void lanes_store(float *p, LANES a)
 {
     memcpy(p, a.f, sizeof(a.f));
 }
 
-static inline void lanes_store_part(float *p, LANES a, size_t count)
+TENSOR_LANE_FUNCTION void lanes_store_part(float *p, LANES a, size_t count)
 {
     memcpy(p, a.f, count * sizeof(float));
 }
 
-static inline LANES lanes_add(LANES a, LANES b)
+TENSOR_LANE_FUNCTION LANES lanes_add(LANES a, LANES b)
 {
     TENSOR_EACH_LANE a.f[j] += b.f[j];
     return a;
 }
 
-static inline LANES lanes_sub(LANES a, LANES b)
+TENSOR_LANE_FUNCTION LANES lanes_sub(LANES a, LANES b)
 {
     TENSOR_EACH_LANE a.f[j] -= b.f[j];
     return a;
 }
 
-static inline LANES lanes_mul(LANES a, LANES b)
+TENSOR_LANE_FUNCTION LANES lanes_mul(LANES a, LANES b)
 {
     TENSOR_EACH_LANE a.f[j] *= b.f[j];
     return a;
 }
 
-static inline LANES lanes_div(LANES a, LANES b)
+TENSOR_LANE_FUNCTION LANES lanes_div(LANES a, LANES b)
 {
     TENSOR_EACH_LANE a.f[j] /= b.f[j];
     return a;
 }
 
 /* a * b + c, rounded once */
-static inline LANES lanes_fma(LANES a, LANES b, LANES c)
+TENSOR_LANE_FUNCTION LANES lanes_fma(LANES a, LANES b, LANES c)
 {
     TENSOR_EACH_LANE c.f[j] = fmaf(a.f[j], b.f[j], c.f[j]);
     return c;
 }
 
 /* a > b ? a : b, so b where one is NaN */
-static inline LANES lanes_max(LANES a, LANES b)
+TENSOR_LANE_FUNCTION LANES lanes_max(LANES a, LANES b)
 {
     TENSOR_EACH_LANE a.f[j] = a.f[j] > b.f[j] ? a.f[j] : b.f[j];
     return a;
 }
 
 /* Lane j += lane j + 8, then + 4, + 2, + 1. */
-static inline float lanes_tree_sum(LANES a)
+TENSOR_LANE_FUNCTION float lanes_tree_sum(LANES a)
 {
     for (size_t half = 8; half != 0; half /= 2) {
         for (size_t j = 0; j < half; j++)
@@ -126,7 +134,7 @@ static inline float lanes_tree_sum(LANES a)
     return a.f[0];
 }
 
-static inline float lanes_tree_max(LANES a)
+TENSOR_LANE_FUNCTION float lanes_tree_max(LANES a)
 {
     for (size_t half = 8; half != 0; half /= 2) {
         for (size_t j = 0; j < half; j++)
@@ -136,7 +144,7 @@ static inline float lanes_tree_max(LANES a)
 }
 
 /* value * 2^n where n is in the low 9 bits of t; the result must be a normal number. */
-static inline LANES lanes_scale(LANES value, LANES t)
+TENSOR_LANE_FUNCTION LANES lanes_scale(LANES value, LANES t)
 {
     TENSOR_EACH_LANE
     {
@@ -146,7 +154,7 @@ static inline LANES lanes_scale(LANES value, LANES t)
 }
 
 /* Per lane: x itself if NaN, infinity if x > high, 0 if x < low, else value. */
-static inline LANES lanes_in_range(LANES x, LANES value, float low, float high)
+TENSOR_LANE_FUNCTION LANES lanes_in_range(LANES x, LANES value, float low, float high)
 {
     TENSOR_EACH_LANE
     {
@@ -158,7 +166,7 @@ static inline LANES lanes_in_range(LANES x, LANES value, float low, float high)
 }
 
 /* Largest bit pattern of |a|, |b|: orders finite < infinity < NaN. */
-static inline uint32_t lanes_abs_max_bits(LANES a, LANES b)
+TENSOR_LANE_FUNCTION uint32_t lanes_abs_max_bits(LANES a, LANES b)
 {
     uint32_t most = 0;
     TENSOR_EACH_LANE
@@ -172,7 +180,7 @@ static inline uint32_t lanes_abs_max_bits(LANES a, LANES b)
 }
 
 /* Rounds to nearest even, |a| <= 127, stores 16 bytes, returns their sum. */
-static inline int32_t lanes_store_s8(int8_t *p, LANES a)
+TENSOR_LANE_FUNCTION int32_t lanes_store_s8(int8_t *p, LANES a)
 {
     int32_t sum = 0;
     TENSOR_EACH_LANE
@@ -186,7 +194,7 @@ static inline int32_t lanes_store_s8(int8_t *p, LANES a)
 
 /* Integer sums of one block: begin, add (8 or 4 times), end. nibbles: Q4_0, else Q8_0.
  *   start  -offset * sum(a) of the block, so that the end is sum(w * a) */
-static inline COUNTS counts_begin(const int32_t *start, bool nibbles)
+TENSOR_LANE_FUNCTION COUNTS counts_begin(const int32_t *start, bool nibbles)
 {
     COUNTS r;
     (void)nibbles;
@@ -194,7 +202,7 @@ static inline COUNTS counts_begin(const int32_t *start, bool nibbles)
     return r;
 }
 
-static inline BYTES bytes_load(const uint8_t *p, bool nibbles)
+TENSOR_LANE_FUNCTION BYTES bytes_load(const uint8_t *p, bool nibbles)
 {
     (void)nibbles;
     return p;
@@ -202,7 +210,7 @@ static inline BYTES bytes_load(const uint8_t *p, bool nibbles)
 
 /* Lane j += sum over four columns of weight[j][i] * a[i]; nibbles: the low ones with a, the
  * high ones with a + 16. */
-static inline COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *a, bool nibbles)
+TENSOR_LANE_FUNCTION COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *a, bool nibbles)
 {
     TENSOR_EACH_LANE
     {
@@ -214,7 +222,7 @@ static inline COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *a, bool nibbl
     return sum;
 }
 
-static inline LANES counts_end(COUNTS sum, const int32_t *start, bool nibbles)
+TENSOR_LANE_FUNCTION LANES counts_end(COUNTS sum, const int32_t *start, bool nibbles)
 {
     LANES r;
     (void)start;
