@@ -1,0 +1,91 @@
+#include "net_internal.h"
+
+#include "base_alloc.h"
+#include "base_assert.h"
+#include <czmq.h>
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+/* Every signal that would end or interrupt a thread at a moment of its own choosing. */
+static int block_signals(int *ret_fd)
+{
+    sigset_t blocked, told;
+
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGINT);
+    sigaddset(&blocked, SIGTERM);
+    sigaddset(&blocked, SIGHUP);
+    sigaddset(&blocked, SIGPIPE);
+    const int code = pthread_sigmask(SIG_BLOCK, &blocked, NULL);
+    if (code != 0) {
+        errno = code;
+        return -1;
+    }
+    sigemptyset(&told);
+    sigaddset(&told, SIGINT);
+    sigaddset(&told, SIGTERM);
+    *ret_fd = signalfd(-1, &told, SFD_NONBLOCK | SFD_CLOEXEC);
+    return *ret_fd < 0 ? -1 : 0;
+}
+
+/* Takes signal_fd. */
+static int make(int signal_fd, struct net_context **ret_context, struct base_error *err)
+{
+    struct net_context *self = base_alloc_zeroed(1, sizeof(*self));
+
+    if (self == NULL || (self->zmq = zmq_ctx_new()) == NULL) {
+        if (signal_fd >= 0)
+            (void)close(signal_fd);
+        base_free(self);
+        return base_error_set(err, BASE_NOMEM, "start ZeroMQ: %s", base_err_text(BASE_NOMEM));
+    }
+    self->signal_fd = signal_fd;
+    atomic_init(&self->socket_count, 0);
+    atomic_init(&self->watch_count, 0);
+    *ret_context = self;
+    return BASE_OK;
+}
+
+int net_context_new(struct net_context **ret_context, struct base_error *err)
+{
+    int signal_fd = -1;
+
+    /* Before the first thread exists, so that no thread is left to take a signal. */
+    if (block_signals(&signal_fd) != 0)
+        return base_error_set(err, BASE_IO, "block signals: %s", strerror(errno));
+    /*
+     * CZMQ's own handlers would stop its actors behind our back. Our sockets are not in CZMQ's
+     * context: it is ended at exit(), and that would wait for ever for a socket left open.
+     */
+    zsys_handler_set(NULL);
+    (void)zsys_init();
+    return make(signal_fd, ret_context, err);
+}
+
+int net_context_new_library(struct net_context **ret_context, struct base_error *err)
+{
+    return make(-1, ret_context, err);
+}
+
+void net_context_destroy(struct net_context **self_p)
+{
+    struct net_context *self = *self_p;
+
+    if (self == NULL)
+        return;
+    /* With a socket still open the next line would wait for ever. */
+    base_assert(atomic_load(&self->socket_count) == 0);
+    (void)zmq_ctx_term(self->zmq);
+    if (self->signal_fd >= 0)
+        (void)close(self->signal_fd);
+    base_free(self);
+    *self_p = NULL;
+}
+
+int net_context_signal_fd(const struct net_context *self)
+{
+    return self->signal_fd;
+}

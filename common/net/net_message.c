@@ -1,0 +1,279 @@
+/* Frames of one message, out and in. */
+#include "net_internal.h"
+
+#include "base_alloc.h"
+#include "base_assert.h"
+#include "base_log.h"
+#include "wire_codec.h"
+#include <errno.h>
+#include <string.h>
+#include <zmq.h>
+
+/* Envelope, body, tensor. */
+#define FRAMES_MAX 3
+/* Bad messages dropped by one receive before the caller gets its turn again. */
+#define REFUSED_PER_RECEIVE 64
+
+/* Frames of one message, with the routing id in front on a ROUTER. */
+struct parts {
+    zmq_msg_t frames[1 + FRAMES_MAX];
+    size_t count;
+};
+
+static void parts_close(struct parts *self)
+{
+    for (size_t i = 0; i < self->count; i++)
+        (void)zmq_msg_close(&self->frames[i]);
+    self->count = 0;
+}
+
+/* ---- sending ---- */
+
+static bool parts_add(struct parts *self, const void *data, size_t bytes)
+{
+    zmq_msg_t *frame = &self->frames[self->count];
+
+    if (zmq_msg_init_size(frame, bytes) != 0)
+        return false;
+    if (bytes > 0)
+        memcpy(zmq_msg_data(frame), data, bytes);
+    self->count++;
+    return true;
+}
+
+static void tensor_release(const struct net_tensor *tensor)
+{
+    if (tensor != NULL && tensor->release != NULL)
+        tensor->release((void *)tensor->data, tensor->hint);
+}
+
+/* Takes the tensor: its release() is called here on failure, else when the frame goes. */
+static bool parts_add_tensor(struct parts *self, const struct net_tensor *tensor)
+{
+    if (tensor->release == NULL)
+        return parts_add(self, tensor->data, tensor->bytes);
+    if (zmq_msg_init_data(&self->frames[self->count], (void *)tensor->data, tensor->bytes,
+            tensor->release, tensor->hint) != 0) {
+        tensor_release(tensor);
+        return false;
+    }
+    self->count++;
+    return true;
+}
+
+static int send_code(int code)
+{
+    switch (code) {
+    case EAGAIN:
+    case EINTR:
+        return BASE_AGAIN;
+    case EHOSTUNREACH:
+        return BASE_UNREACHABLE;
+    case ENOMEM:
+        return BASE_NOMEM;
+    default:
+        return BASE_IO;
+    }
+}
+
+/*
+ * When the connection ends between two frames, the rest is still handed over up to the last:
+ * ZeroMQ drops frames until it has seen a last one, and would otherwise drop the next message's.
+ */
+static int parts_send(struct parts *self, void *zmq)
+{
+    int rc = BASE_OK;
+
+    for (size_t i = 0; i < self->count; i++) {
+        const int more = i + 1 < self->count ? ZMQ_SNDMORE : 0;
+        if (zmq_msg_send(&self->frames[i], zmq, ZMQ_DONTWAIT | more) >= 0)
+            continue;
+        rc = send_code(errno);
+        if (i == 0)
+            break;
+    }
+    return rc;
+}
+
+/* Takes tensor. */
+static int send_body(struct net_socket *self, const struct net_peer *to, enum wire_kind kind,
+    const uint8_t *body, size_t body_bytes, const struct net_tensor *tensor)
+{
+    struct parts parts = {.count = 0};
+    uint8_t envelope[LIMIT_ENVELOPE_BYTES];
+
+    wire_envelope_encode(kind, envelope);
+    bool is_whole = (to == NULL || parts_add(&parts, to->id, to->bytes)) &&
+                    parts_add(&parts, envelope, sizeof(envelope)) &&
+                    parts_add(&parts, body, body_bytes);
+    if (!is_whole)
+        tensor_release(tensor);
+    else if (tensor != NULL)
+        is_whole = parts_add_tensor(&parts, tensor);
+    const int rc = is_whole ? parts_send(&parts, self->zmq) : BASE_NOMEM;
+    parts_close(&parts);
+    return rc;
+}
+
+int net_send(struct net_socket *self, const struct net_peer *to, const struct wire_message *message,
+    const struct net_tensor *tensor, struct base_error *err)
+{
+    uint8_t *body = NULL;
+    size_t body_bytes = 0;
+
+    base_assert((to != NULL) == self->is_router);
+    if (self->monitor != NULL && !self->is_watched)
+        (void)net_watch_take(self, NULL);
+    base_arena_reset(&self->encode);
+    int rc = wire_tensor_check(message, tensor != NULL ? tensor->bytes : 0, err);
+    if (rc == BASE_OK)
+        rc = wire_encode(message, &self->encode, &body, &body_bytes, err);
+    if (rc != BASE_OK) {
+        tensor_release(tensor);
+        return rc;
+    }
+    if (tensor != NULL && tensor->bytes == 0) {
+        tensor_release(tensor);
+        tensor = NULL;
+    }
+    rc = send_body(self, to, message->kind, body, body_bytes, tensor);
+    if (rc != BASE_OK)
+        (void)base_error_set(err, rc, "send %s on %s: %s", wire_kind_name(message->kind),
+            self->endpoint, base_err_text(rc));
+    return rc;
+}
+
+/* ---- receiving ---- */
+
+/*
+ * Reads one whole message. Frames beyond frame_max are taken from the socket and forgotten one by
+ * one. Returns how many frames it had; 0: nothing is waiting.
+ */
+static size_t parts_receive(struct parts *self, void *zmq, size_t frame_max)
+{
+    zmq_msg_t surplus;
+    size_t total = 0;
+    bool more = true;
+
+    while (more) {
+        const bool is_kept = self->count < frame_max;
+        zmq_msg_t *frame = is_kept ? &self->frames[self->count] : &surplus;
+        int bytes;
+        (void)zmq_msg_init(frame);
+        do
+            bytes = zmq_msg_recv(frame, zmq, ZMQ_DONTWAIT);
+        while (bytes < 0 && errno == EINTR);
+        more = bytes >= 0 && zmq_msg_more(frame) != 0;
+        if (bytes >= 0)
+            total++;
+        if (bytes >= 0 && is_kept)
+            self->count++;
+        else
+            (void)zmq_msg_close(frame);
+    }
+    return total;
+}
+
+/* Moves the tensor frame to the heap, where the message's receiver keeps it. */
+static int keep_tensor(zmq_msg_t *frame, struct net_inbound *ret, struct base_error *err)
+{
+    if (zmq_msg_size(frame) == 0)
+        return BASE_OK;
+    zmq_msg_t *kept = base_alloc(sizeof(*kept));
+    if (kept == NULL)
+        return base_error_set(err, BASE_NOMEM, "no memory for a tensor frame");
+    (void)zmq_msg_init(kept);
+    (void)zmq_msg_move(kept, frame);
+    ret->transport = kept;
+    ret->tensor = zmq_msg_data(kept);
+    ret->tensor_bytes = zmq_msg_size(kept);
+    return BASE_OK;
+}
+
+static size_t decode_bytes_max(size_t body_bytes)
+{
+    const size_t bytes = body_bytes * LIMIT_UNPACK_FACTOR;
+    return bytes > LIMIT_UNPACK_BYTES_MIN ? bytes : LIMIT_UNPACK_BYTES_MIN;
+}
+
+/* frames: envelope, body, perhaps a tensor. On failure *ret is to be released all the same. */
+static int decode_frames(
+    zmq_msg_t *frames, size_t count, struct net_inbound *ret, struct base_error *err)
+{
+    enum wire_kind kind;
+
+    if (count < 2 || count > FRAMES_MAX)
+        return base_error_set(err, BASE_MALFORMED, "message of %zu frames", count);
+    int rc = wire_envelope_decode(zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]), &kind, err);
+    if (rc != BASE_OK)
+        return rc;
+    if (count == FRAMES_MAX && !wire_kind_has_tensor(kind))
+        return base_error_set(err, BASE_MALFORMED, "%s: has no tensor frame", wire_kind_name(kind));
+    const size_t body_bytes = zmq_msg_size(&frames[1]);
+    base_arena_init(&ret->arena, decode_bytes_max(body_bytes));
+    rc = wire_decode(kind, zmq_msg_data(&frames[1]), body_bytes, &ret->arena, &ret->message, err);
+    if (rc == BASE_OK)
+        rc = wire_tensor_check(
+            &ret->message, count == FRAMES_MAX ? zmq_msg_size(&frames[2]) : 0, err);
+    if (rc == BASE_OK && count == FRAMES_MAX)
+        rc = keep_tensor(&frames[2], ret, err);
+    return rc;
+}
+
+/* Takes one message of any kind. Returns BASE_OK, BASE_AGAIN, or why it is refused. */
+static int receive_one(struct net_socket *self, struct net_inbound *ret, struct base_error *err)
+{
+    const size_t id_count = self->is_router ? 1 : 0;
+    struct parts parts = {.count = 0};
+    const size_t total = parts_receive(&parts, self->zmq, id_count + FRAMES_MAX);
+    int rc = BASE_OK;
+
+    if (total == 0)
+        return BASE_AGAIN;
+    *ret = (struct net_inbound){.transport = NULL};
+    if (self->is_router) {
+        const size_t bytes = zmq_msg_size(&parts.frames[0]);
+        if (bytes > NET_PEER_BYTES_MAX) {
+            rc = base_error_set(err, BASE_MALFORMED, "routing id of %zu bytes", bytes);
+        } else {
+            ret->from.bytes = (uint8_t)bytes;
+            memcpy(ret->from.id, zmq_msg_data(&parts.frames[0]), bytes);
+        }
+    }
+    if (rc == BASE_OK)
+        rc = decode_frames(&parts.frames[id_count], total - id_count, ret, err);
+    if (rc != BASE_OK)
+        net_inbound_release(ret);
+    parts_close(&parts);
+    return rc;
+}
+
+int net_receive(struct net_socket *self, struct net_inbound *ret)
+{
+    for (int i = 0; i < REFUSED_PER_RECEIVE; i++) {
+        struct net_inbound inbound;
+        struct base_error err = {0};
+        const int rc = receive_one(self, &inbound, &err);
+        if (rc == BASE_OK)
+            *ret = inbound;
+        if (rc == BASE_OK || rc == BASE_AGAIN)
+            return rc;
+        self->refused_count++;
+        base_log(BASE_LOG_DEBUG, "refused", "endpoint=%s reason=\"%s\"", self->endpoint, err.text);
+    }
+    return BASE_AGAIN;
+}
+
+void net_inbound_release(struct net_inbound *self)
+{
+    zmq_msg_t *kept = self->transport;
+
+    if (kept != NULL) {
+        (void)zmq_msg_close(kept);
+        base_free(kept);
+    }
+    base_arena_release(&self->arena);
+    self->transport = NULL;
+    self->tensor = NULL;
+    self->tensor_bytes = 0;
+}

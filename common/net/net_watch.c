@@ -1,0 +1,110 @@
+/* Connections made and lost, as ZeroMQ's monitor tells them. */
+#include "net_internal.h"
+
+#include "base_assert.h"
+#include "base_clock.h"
+#include <errno.h>
+#include <poll.h>
+#include <stdio.h>
+#include <string.h>
+#include <zmq.h>
+
+/* What settle() waits, whatever it sees. */
+#define SETTLE_MS 3
+
+#define WATCHED_EVENTS                                                                             \
+    (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                        \
+        ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |                    \
+        ZMQ_EVENT_DISCONNECTED)
+
+int net_watch_start(struct net_socket *self, struct base_error *err)
+{
+    char name[64];
+    const int zero = 0; /* RCVHWM: ZeroMQ's thread waits when the queue of events is full */
+
+    (void)snprintf(name, sizeof(name), "inproc://net-watch-%u",
+        atomic_fetch_add(&self->context->watch_count, 1));
+    void *monitor = zmq_socket(self->context->zmq, ZMQ_PAIR);
+    if (monitor == NULL || zmq_setsockopt(monitor, ZMQ_LINGER, &zero, sizeof(zero)) != 0 ||
+        zmq_setsockopt(monitor, ZMQ_RCVHWM, &zero, sizeof(zero)) != 0 ||
+        zmq_socket_monitor(self->zmq, name, WATCHED_EVENTS) != 0)
+        goto fail;
+    if (zmq_connect(monitor, name) != 0) {
+        (void)zmq_socket_monitor(self->zmq, NULL, 0);
+        goto fail;
+    }
+    self->monitor = monitor;
+    return BASE_OK;
+fail:
+    (void)base_error_set(err, BASE_IO, "watch %s: %s", self->endpoint, zmq_strerror(errno));
+    if (monitor != NULL)
+        (void)zmq_close(monitor);
+    return BASE_IO;
+}
+
+int net_watch(struct net_socket *self, struct base_error *err)
+{
+    const int rc = self->monitor != NULL ? BASE_OK : net_watch_start(self, err);
+
+    self->is_watched = rc == BASE_OK;
+    return rc;
+}
+
+/* One event: its number in two bytes and a value, then a frame with the address. 0: none. */
+static unsigned take_event(void *monitor)
+{
+    uint8_t head[6];
+    uint16_t event;
+    char address[1];
+
+    const int bytes = zmq_recv(monitor, head, sizeof(head), ZMQ_DONTWAIT);
+    if (bytes < 0)
+        return 0;
+    (void)zmq_recv(monitor, address, sizeof(address), ZMQ_DONTWAIT);
+    if (bytes != sizeof(head))
+        return 0;
+    memcpy(&event, head, sizeof(event));
+    return event;
+}
+
+/*
+ * ZeroMQ tells of a lost connection a moment before sends to it fail; between the two lie two
+ * exchanges of its thread with the socket, which go on only while the socket is used.
+ */
+static void settle(struct net_socket *self)
+{
+    const uint64_t end_ms = base_clock_ms() + SETTLE_MS;
+    struct pollfd item = {.events = POLLIN};
+    size_t bytes = sizeof(item.fd);
+
+    if (zmq_getsockopt(self->zmq, ZMQ_FD, &item.fd, &bytes) != 0)
+        return;
+    for (uint64_t now_ms; (now_ms = base_clock_ms()) < end_ms;) {
+        int events;
+        bytes = sizeof(events);
+        (void)zmq_getsockopt(self->zmq, ZMQ_EVENTS, &events, &bytes);
+        (void)poll(&item, 1, (int)(end_ms - now_ms));
+    }
+}
+
+unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected)
+{
+    unsigned lost = 0, connected = 0;
+
+    base_assert(self->monitor != NULL);
+    for (unsigned event; (event = take_event(self->monitor)) != 0;) {
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
+            connected++;
+        else if (event != ZMQ_EVENT_DISCONNECTED)
+            self->failed_count++;
+        else if (self->failed_count > 0)
+            self->failed_count--; /* was never a connection for us */
+        else
+            lost++;
+    }
+    if (lost > 0)
+        settle(self);
+    if (ret_connected != NULL)
+        *ret_connected = connected;
+    return lost;
+}
