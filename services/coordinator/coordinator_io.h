@@ -1,0 +1,24 @@
+/*
+ * The coordinator's core on a socket: one ROUTER, one thread, a loop that ends by signal. A closed
+ * connection is found by probing, since the transport does not say whose it was.
+ */
+#ifndef COORDINATOR_IO_H
+#define COORDINATOR_IO_H
+
+#include "coordinator.h"
+#include "net.h"
+
+struct coordinator_io;
+
+/* Binds listen. context is borrowed for the life of *ret. Returns BASE_OK, BASE_NOMEM, BASE_IO,
+ * BASE_INVALID or BASE_DENIED with *err filled. */
+int coordinator_io_new(struct net_context *context, const char *listen,
+    const struct coordinator_options *options, struct coordinator_io **ret, struct base_error *err);
+
+/* Frees and nulls. Accepts a pointer to NULL. */
+void coordinator_io_destroy(struct coordinator_io **self_p);
+
+/* Serves until SIGINT or SIGTERM. */
+void coordinator_io_run(struct coordinator_io *self);
+
+#endif

@@ -1,0 +1,131 @@
+/* layermesh-coordinator: knows who is there and who computes which layers. */
+#include "base_err.h"
+#include "base_log.h"
+#include "base_options.h"
+#include "coordinator_io.h"
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+
+#define OPTION_COUNT 14
+
+struct settings {
+    const char *listen, *log_level;
+    bool insecure, check;
+    struct coordinator_options core;
+};
+
+static void list_options(struct settings *s, struct base_option *ret)
+{
+    const struct base_option options[OPTION_COUNT] = {
+        {"listen", 'l', BASE_OPTION_STRING, &s->listen, 0, 0, "ENDPOINT",
+            "LAYERMESH_COORDINATOR_LISTEN", "Where workers, routers and the CLI connect."},
+        {"stages", 0, BASE_OPTION_U32, &s->core.stage_count, 0, LIMIT_STAGES_MAX, "N", NULL,
+            "Exactly so many stages when possible; 0: as many as make the slowest one fastest."},
+        {"min-workers", 0, BASE_OPTION_U32, &s->core.min_workers, 1, LIMIT_WORKERS_MAX, "N", NULL,
+            "Make no first plan before so many workers are registered."},
+        {"settle-ms", 0, BASE_OPTION_U32, &s->core.settle_ms, 0, 600000, "MS", NULL,
+            "Make no first plan before so long nobody joined."},
+        {"kv-tokens", 0, BASE_OPTION_U64, &s->core.kv_tokens, 512,
+            (double)LIMIT_PAGES_MAX * LIMIT_PAGE_TOKENS, "N", NULL,
+            "Wanted KV positions of all requests together; halved until they fit."},
+        {"batch-tokens", 0, BASE_OPTION_U32, &s->core.batch_tokens, 1, LIMIT_BATCH_TOKENS_MAX, "N",
+            NULL, "Tokens of the micro-batch that placement is best for."},
+        {"heartbeat-ms", 0, BASE_OPTION_U32, &s->core.heartbeat_interval_ms, 10, 60000, "MS", NULL,
+            "Interval of heartbeats."},
+        {"lease-ms", 0, BASE_OPTION_U32, &s->core.lease_ms, 50, 600000, "MS", NULL,
+            "Silence after which a peer is lost; at least two heartbeats."},
+        {"hang-ms", 0, BASE_OPTION_U32, &s->core.hang_ms, 100, 3600000, "MS", NULL,
+            "A step that computes longer is a hang."},
+        {"cooldown-ms", 0, BASE_OPTION_U32, &s->core.cooldown_ms, 0, 86400000, "MS", NULL,
+            "Least time between voluntary changes of plan."},
+        {"min-gain", 0, BASE_OPTION_F64, &s->core.min_gain, 0, 1, "FRACTION", NULL,
+            "Least gain that a voluntary change of plan must bring."},
+        {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, NULL,
+            "Allow plain TCP beyond this host."},
+        {"check", 0, BASE_OPTION_FLAG, &s->check, 0, 0, NULL, NULL, "Check the options and exit."},
+        {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
+            "error, warn, info or debug."},
+    };
+    memcpy(ret, options, sizeof(options));
+}
+
+static int check_settings(const struct settings *s, struct base_error *err)
+{
+    enum base_log_level level;
+
+    if (base_log_level_parse(s->log_level, &level) != BASE_OK)
+        return base_error_set(
+            err, BASE_INVALID, "--log-level %s: error, warn, info or debug", s->log_level);
+    base_log_init("layermesh-coordinator", level);
+    if (s->core.lease_ms < 2 * s->core.heartbeat_interval_ms)
+        return base_error_set(err, BASE_INVALID,
+            "--lease-ms %u is less than two heartbeats of %u ms", s->core.lease_ms,
+            s->core.heartbeat_interval_ms);
+    if (net_endpoint_check(s->listen, s->insecure, err) != BASE_OK)
+        return base_error_prepend(err, BASE_INVALID, "--listen");
+    return BASE_OK;
+}
+
+static int pick_incarnation(uint64_t *ret, struct base_error *err)
+{
+    uint64_t incarnation = 0; /* 0 means none */
+
+    while (incarnation == 0)
+        if (getrandom(&incarnation, sizeof(incarnation), 0) != (ssize_t)sizeof(incarnation)) {
+            incarnation = 0;
+            if (errno != EINTR)
+                return base_error_set(err, BASE_IO, "getrandom: %s", strerror(errno));
+        }
+    *ret = incarnation;
+    return BASE_OK;
+}
+
+static int serve(struct settings *s, struct base_error *err)
+{
+    struct net_context *context = NULL;
+    struct coordinator_io *io = NULL;
+    int rc = net_context_new(&context, err);
+
+    if (rc == BASE_OK)
+        rc = pick_incarnation(&s->core.incarnation, err);
+    if (rc == BASE_OK)
+        rc = coordinator_io_new(context, s->listen, &s->core, &io, err);
+    if (rc == BASE_OK)
+        coordinator_io_run(io);
+    coordinator_io_destroy(&io);
+    net_context_destroy(&context);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    struct settings settings = {.listen = "tcp://127.0.0.1:7400", .log_level = "info"};
+    struct base_option options[OPTION_COUNT];
+    struct base_error err = {0};
+    int next, rc;
+
+    base_log_init("layermesh-coordinator", BASE_LOG_INFO);
+    coordinator_options_default(&settings.core);
+    list_options(&settings, options);
+    rc = base_options_parse(options, OPTION_COUNT, argc, argv, 0, &next, &err);
+    if (rc == BASE_CANCELLED) {
+        (void)printf("usage: layermesh-coordinator [OPTION]...\n"
+                     "Knows the workers of a layermesh and gives each its layers.\n\n");
+        base_options_help(options, OPTION_COUNT, stdout);
+        return EXIT_SUCCESS;
+    }
+    if (rc != BASE_OK || check_settings(&settings, &err) != BASE_OK) {
+        (void)fprintf(stderr, "layermesh-coordinator: %s\n", err.text);
+        return 2;
+    }
+    if (settings.check)
+        return EXIT_SUCCESS;
+    if (serve(&settings, &err) != BASE_OK) {
+        (void)fprintf(stderr, "layermesh-coordinator: %s\n", err.text);
+        return EXIT_FAILURE;
+    }
+    return EXIT_SUCCESS;
+}
