@@ -82,7 +82,9 @@ struct net_tensor {
 /*
  * Sends without waiting. to: required on a ROUTER, NULL on a DEALER. tensor: NULL when the
  * message has none. Returns BASE_OK (queued, no more), BASE_AGAIN (no connection yet or queue
- * full), BASE_UNREACHABLE (ROUTER: that peer is gone), BASE_TOO_BIG, BASE_NOMEM.
+ * full), BASE_UNREACHABLE (ROUTER: that peer is gone), BASE_TOO_BIG, BASE_NOMEM; BASE_MALFORMED
+ * when tensor is not of the size that message describes, BASE_IO. A message queued for a
+ * connection that then ends is gone without a word.
  */
 int net_send(struct net_socket *self, const struct net_peer *to, const struct wire_message *message,
     const struct net_tensor *tensor, struct base_error *err);
@@ -111,7 +113,9 @@ uint64_t net_refused_count(const struct net_socket *self);
 /*
  * Connection events. Once watched, the socket's watch becomes readable when a connection of it
  * was made or lost; net_watch_take() returns how many were lost since the last call, *ret_connected
- * (may be NULL) how many were made.
+ * (may be NULL) how many were made. A DEALER's first connection is told even if it was made before
+ * net_watch(). After a loss net_watch_take() waits 3 ms, so that sends to that peer fail by then
+ * (nearly always: on a busy host one may still be taken and vanish). inproc has no events.
  */
 int net_watch(struct net_socket *self, struct base_error *err);
 unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected);

@@ -309,7 +309,7 @@ struct wire_credit {
 
 struct wire_logit_bias {
     uint32_t token_id;
-    float bias; /* not NaN */
+    float bias; /* not NaN, not +inf; -inf bans */
 };
 
 /* Every float is finite and within the range that proto/client.proto names. */
