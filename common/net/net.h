@@ -43,7 +43,8 @@ int net_context_new_library(struct net_context **ret_context, struct base_error 
 /* After every socket is closed. Frees and nulls. */
 void net_context_destroy(struct net_context **self_p);
 
-/* A descriptor that polls readable when SIGINT or SIGTERM came (signalfd). */
+/* A descriptor that polls readable when SIGINT or SIGTERM came (signalfd), to be read by the thread
+ * that made the context: signals that threads of libraries catch are passed to it. */
 int net_context_signal_fd(const struct net_context *self);
 
 /*

@@ -7,13 +7,34 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+static pid_t main_thread; /* the one that made the context and reads its descriptor */
+
+/*
+ * Runs on threads that do not block signals: those that a library (OpenBLAS) started before main().
+ * Hands the signal to the main thread, where it stays pending until the descriptor is read.
+ */
+static void pass_to_main(int signal_number)
+{
+    const int saved = errno;
+
+    (void)syscall(SYS_tgkill, getpid(), main_thread, signal_number);
+    errno = saved;
+}
 
 /* Every signal that would end or interrupt a thread at a moment of its own choosing. */
 static int block_signals(int *ret_fd)
 {
+    struct sigaction pass = {.sa_handler = pass_to_main, .sa_flags = SA_RESTART};
+    struct sigaction ignore = {.sa_handler = SIG_IGN};
     sigset_t blocked, told;
 
+    main_thread = (pid_t)syscall(SYS_gettid);
+    if (sigaction(SIGINT, &pass, NULL) != 0 || sigaction(SIGTERM, &pass, NULL) != 0 ||
+        sigaction(SIGHUP, &ignore, NULL) != 0 || sigaction(SIGPIPE, &ignore, NULL) != 0)
+        return -1;
     sigemptyset(&blocked);
     sigaddset(&blocked, SIGINT);
     sigaddset(&blocked, SIGTERM);

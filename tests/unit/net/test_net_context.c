@@ -48,6 +48,33 @@ Test(net_context, threads_made_later_take_no_signal)
     net_context_destroy(&context);
 }
 
+static void *wait_to_be_cancelled(void *unused)
+{
+    for (;;)
+        (void)pause();
+    return unused;
+}
+
+/* OpenBLAS starts its threads when it is loaded, before main(). */
+Test(net_context, a_thread_that_was_there_before_passes_signals_on)
+{
+    pthread_t thread;
+
+    cr_assert_eq(pthread_create(&thread, NULL, wait_to_be_cancelled, NULL), 0);
+    struct net_context *context = new_context();
+    struct net_poll_item item = {.fd = net_context_signal_fd(context)};
+    for (int i = 0; i < 3; i++) {
+        char info[256];
+        cr_assert_eq(pthread_kill(thread, SIGTERM), 0);
+        cr_assert_eq(net_poll(&item, 1, WAIT_MS), 1);
+        cr_assert_gt(read(item.fd, info, sizeof(info)), 0);
+    }
+    cr_assert_eq(pthread_kill(thread, SIGHUP), 0); /* ends nobody */
+    cr_assert_eq(pthread_cancel(thread), 0);
+    (void)pthread_join(thread, NULL);
+    net_context_destroy(&context);
+}
+
 Test(net_context, a_library_leaves_its_host_alone)
 {
     struct net_context *context = NULL;
