@@ -24,7 +24,8 @@ struct worker_sink {
     void (*load)(void *context, uint64_t epoch, const struct wire_plan *plan, size_t stage_index);
     /* The stage loaded for epoch is the one to run now; older stages may be freed. 0: none. */
     void (*activate)(void *context, uint64_t epoch);
-    /* Hands a step to compute; ends in worker_ran() with the same epoch and batch id. */
+    /* Hands a step to compute; ends in worker_ran() with the same epoch and batch id, in the order
+     * of the calls (one that is refused at once may come out of turn). */
     void (*run)(void *context, const struct wire_message *step, const void *tensor, size_t bytes);
     /* (Re)opens the links to the next stage (NULL for the last) and to the router. */
     void (*link)(

@@ -13,6 +13,7 @@ struct worker_entry {
     struct base_arena arena; /* owns what step points to; kept between uses */
     struct wire_step step;   /* as it will leave: hop_us has room for one more */
     bool computes;           /* false: nothing to run, only passes through in its turn */
+    struct wire_fault fault; /* compute would not take it: told to the router in its turn */
 };
 
 enum worker_load_state {

@@ -31,6 +31,7 @@ static int entry_fill(struct worker_entry *entry, const struct wire_step *step)
     base_arena_reset(arena);
     entry->step = *step;
     entry->computes = step->sequence_count > 0;
+    entry->fault.code = BASE_OK;
 
     uint32_t *hop_us = base_arena_alloc_zeroed(arena, step->hop_count + 1, sizeof(*hop_us));
     uint32_t *released =
@@ -133,12 +134,16 @@ static void refuse(struct worker *self, const struct wire_step *step, int code, 
 static void finish_head(struct worker *self, const struct worker_run_result *result)
 {
     struct worker_slot *slot = self->serving;
-    struct wire_step *step = &entry_at(self, 0)->step;
+    struct worker_entry *entry = entry_at(self, 0);
+    struct wire_step *step = &entry->step;
     struct wire_message message = {.kind = WIRE_STEP};
 
     ((uint32_t *)step->hop_us)[step->hop_count++] = result == NULL ? 0 : result->compute_us;
-    if (result != NULL && result->error.code != BASE_OK) {
-        send_step_error(self, step->epoch, step->batch_id, &result->error);
+    if (result != NULL)
+        entry->fault.code = result->error.code;
+    if (entry->fault.code != BASE_OK) {
+        send_step_error(
+            self, step->epoch, step->batch_id, result == NULL ? &entry->fault : &result->error);
     } else if (slot->index + 1 < slot->plan.stage_count) {
         message.step = *step;
         message.step.embedding_length = slot->plan.embedding_length;
@@ -169,6 +174,18 @@ static void pass_through(struct worker *self, uint64_t now_ms)
     }
 }
 
+/* A step that compute refused while older ones are before it. */
+static void fail_in_turn(struct worker *self, const struct worker_run_result *result)
+{
+    for (size_t i = 1; i < self->entry_count; i++) {
+        struct worker_entry *entry = entry_at(self, i);
+        if (entry->computes && entry->step.batch_id == result->batch_id) {
+            entry->computes = false;
+            entry->fault = result->error;
+        }
+    }
+}
+
 void worker_ran(struct worker *self, uint64_t now_ms, const struct worker_run_result *result)
 {
     /* Runs of an epoch that was left meanwhile have nowhere to go. */
@@ -176,8 +193,11 @@ void worker_ran(struct worker *self, uint64_t now_ms, const struct worker_run_re
         self->entry_count == 0)
         return;
     const struct worker_entry *head = entry_at(self, 0);
-    if (!head->computes || head->step.batch_id != result->batch_id)
+    if (!head->computes || head->step.batch_id != result->batch_id) {
+        if (result->error.code != BASE_OK)
+            fail_in_turn(self, result);
         return;
+    }
     double ms = result->compute_us / 1000.0;
     self->step_ms =
         self->step_ms > 0.0 ? self->step_ms + STEP_MS_WEIGHT * (ms - self->step_ms) : ms;

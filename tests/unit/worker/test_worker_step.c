@@ -382,6 +382,28 @@ Test(worker_step, results_that_nobody_asked_for_are_ignored)
     cr_assert_eq(recorder.count, 0);
 }
 
+Test(worker_step, a_step_that_compute_refuses_fails_in_its_turn)
+{
+    struct worker_run_result refused = {
+        .epoch = 3, .batch_id = 2, .error = {.code = BASE_FULL, .text = "no room"}};
+
+    recorder_serve(&recorder, 3, 2, 0);
+    step(3, 1);
+    step(3, 2);
+    step(3, 3);
+    recorder_clear(&recorder);
+    worker_ran(recorder.worker, 1, &refused);
+    cr_assert_eq(recorder.count, 0);
+    recorder_ran(&recorder, 2, 3, 1);
+    const struct recorder_call *call = recorder_last(&recorder, RECORDER_ROUTER);
+    cr_assert_eq(call->message_kind, WIRE_STEP_ERROR);
+    cr_assert_eq(call->batch_id, 2);
+    cr_assert_eq(call->message.step_error.error.code, BASE_FULL);
+    cr_assert_eq(granted(), 2);
+    recorder_ran(&recorder, 3, 3, 3);
+    cr_assert_eq(recorder_last(&recorder, RECORDER_NEXT)->batch_id, 3);
+}
+
 Test(worker_step, without_memory_a_step_is_refused)
 {
     recorder_serve(&recorder, 3, 1, 0);
