@@ -29,7 +29,8 @@ struct coordinator_options {
 
 void coordinator_options_default(struct coordinator_options *ret);
 
-/* Where decisions go. peer is the caller's handle of a connection. message is borrowed. */
+/* Where decisions go. peer is the caller's handle of a connection. message is borrowed. send()
+ * must not call back: a peer found unreachable is told by coordinator_peer_gone() afterwards. */
 struct coordinator_sink {
     void *context;
     void (*send)(void *context, uint64_t peer, const struct wire_message *message);
@@ -41,7 +42,8 @@ int coordinator_new(const struct coordinator_options *options, const struct coor
 void coordinator_destroy(struct coordinator **self_p);
 
 /* The three events. now_ms never decreases. A message of a kind that does not belong here, or
- * from a peer that has not registered, is answered with WIRE_ERROR and changes nothing. */
+ * from a peer that has not registered, is answered with WIRE_ERROR and changes nothing; status
+ * queries and drains are for anybody. A WIRE_ERROR is never answered. */
 void coordinator_message(
     struct coordinator *self, uint64_t now_ms, uint64_t peer, const struct wire_message *message);
 void coordinator_peer_gone(struct coordinator *self, uint64_t now_ms, uint64_t peer);
