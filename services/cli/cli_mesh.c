@@ -190,6 +190,7 @@ static int start_router(
     add_pair(&line, "--listen", self->router);
     add_pair(&line, "--data-listen", endpoint);
     add_pair(&line, "--model", options->model_path);
+    add_number(&line, "--drain-ms", 0);
     return start(self, "router", &line, err);
 }
 
