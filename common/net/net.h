@@ -102,8 +102,9 @@ struct net_inbound {
 
 /*
  * Takes the next valid message; messages that are malformed, of unexpected frame count, too big
- * or of unknown kind are counted, logged at debug and dropped here. Returns BASE_OK with *ret to
- * be released by net_inbound_release(), or BASE_AGAIN when nothing is waiting.
+ * or of unknown kind are counted, logged at debug and dropped here; a ROUTER of the control or
+ * client plane answers them with WIRE_ERROR, so that the sender need not wait for nothing. Returns
+ * BASE_OK with *ret to be released by net_inbound_release(), or BASE_AGAIN when nothing is waiting.
  */
 int net_receive(struct net_socket *self, struct net_inbound *ret);
 void net_inbound_release(struct net_inbound *self);

@@ -248,6 +248,21 @@ static int receive_one(struct net_socket *self, struct net_inbound *ret, struct 
     return rc;
 }
 
+/*
+ * Tells a peer of ours why its message was refused, so that it need not wait for an answer that
+ * never comes. Only a ROUTER answers, so two peers cannot refuse each other's refusals for ever.
+ */
+static void tell_refusal(
+    struct net_socket *self, const struct net_peer *from, const struct base_error *err)
+{
+    struct wire_message message = {.kind = WIRE_ERROR, .error = {.code = err->code}};
+
+    if (!self->is_router || self->plane == NET_PLANE_DATA || from->bytes == 0)
+        return;
+    memcpy(message.error.text, err->text, sizeof(message.error.text));
+    (void)net_send(self, from, &message, NULL, NULL);
+}
+
 int net_receive(struct net_socket *self, struct net_inbound *ret)
 {
     for (int i = 0; i < REFUSED_PER_RECEIVE; i++) {
@@ -260,6 +275,7 @@ int net_receive(struct net_socket *self, struct net_inbound *ret)
             return rc;
         self->refused_count++;
         base_log(BASE_LOG_DEBUG, "refused", "endpoint=%s reason=\"%s\"", self->endpoint, err.text);
+        tell_refusal(self, &inbound.from, &err);
     }
     return BASE_AGAIN;
 }

@@ -152,6 +152,15 @@ static void send_signs_of_life(struct lmesh_client *self)
 
 /* ---- receiving ---- */
 
+/* A message of ours was not understood; which one is not said, so all that got no answer yet end. */
+static void fail_unanswered(struct lmesh_client *self, const struct wire_fault *fault)
+{
+    for (struct lmesh_request *request = self->requests; request != NULL; request = request->next)
+        if (request->state == SDK_RUNNING && request->sequence == 0)
+            sdk_request_fail(request, LMESH_ERR_REFUSED, "router at %s refused a message: %s",
+                self->endpoint, fault->text);
+}
+
 /* Takes *inbound over. */
 static void dispatch(struct lmesh_client *self, struct net_inbound *inbound)
 {
@@ -167,6 +176,8 @@ static void dispatch(struct lmesh_client *self, struct net_inbound *inbound)
         if (message->kind == WIRE_ROUTER_STATUS) {
             self->status = message->router_status;
             self->status_count++;
+        } else if (message->kind == WIRE_ERROR) {
+            fail_unanswered(self, &message->error);
         }
         net_inbound_release(inbound);
         return;

@@ -242,6 +242,38 @@ Test(net_message, bad_frames_are_dropped_and_counted)
     raw_close(&raw);
 }
 
+Test(net_message, a_refused_peer_is_told_why_except_on_the_data_plane)
+{
+    static const uint8_t generate_envelope[] = {'L', 'M', 1, WIRE_GENERATE, 0, 0, 0, 0};
+    struct raw raw = raw_open(NET_PLANE_CLIENT);
+    struct base_arena arena;
+    struct wire_message reply;
+    struct base_error err = {0};
+    char frames[2][1024];
+
+    raw_frame(&raw, generate_envelope, 8, true);
+    raw_frame(&raw, "\x08", 1, false);
+    expect_good_after(&raw, 1);
+    cr_assert_eq(zmq_recv(raw.dealer, frames[0], sizeof(frames[0]), 0), LIMIT_ENVELOPE_BYTES);
+    int bytes = zmq_recv(raw.dealer, frames[1], sizeof(frames[1]), 0);
+    cr_assert_gt(bytes, 0);
+    cr_assert_eq(frames[0][3], WIRE_ERROR);
+    base_arena_init(&arena, LIMIT_UNPACK_BYTES_MIN);
+    cr_assert_eq(
+        wire_decode(WIRE_ERROR, (const uint8_t *)frames[1], (size_t)bytes, &arena, &reply, &err),
+        BASE_OK, "%s", err.text);
+    cr_assert_eq(reply.error.code, BASE_MALFORMED);
+    cr_assert_not_null(strstr(reply.error.text, "GENERATE"), "%s", reply.error.text);
+    base_arena_release(&arena);
+    raw_close(&raw);
+
+    raw = raw_open(NET_PLANE_DATA);
+    raw_frame(&raw, step_envelope, 8, false);
+    expect_good_after(&raw, 1);
+    cr_assert_eq(zmq_recv(raw.dealer, frames[0], sizeof(frames[0]), ZMQ_DONTWAIT), -1);
+    raw_close(&raw);
+}
+
 Test(net_message, tensors_that_do_not_belong_are_dropped)
 {
     struct raw raw = raw_open(NET_PLANE_DATA);
