@@ -292,6 +292,17 @@ void router_drain(struct router *self)
     self->draining = true;
 }
 
+void router_stop(struct router *self, uint64_t now_us)
+{
+    struct wire_fault fault =
+        router_fault(BASE_UNAVAILABLE, self->options.node_id, "this router was stopped");
+    self->now_us = now_us;
+    self->draining = true;
+    for (size_t i = 0; i < self->request_count; i++)
+        router_end(self, now_us, self->requests[i], WIRE_FINISH_ERROR, &fault);
+    router_sweep(self);
+}
+
 void router_status(const struct router *self, struct wire_router_status *ret)
 {
     const struct schedule_pages *pages = schedule_get_pages(self->schedule);

@@ -74,6 +74,9 @@ uint64_t router_next_tick_us(const struct router *self);
 /* Refuses new requests from now on; requests_running + waiting reach 0 when all are done. */
 void router_drain(struct router *self);
 
+/* Ends every request with UNAVAILABLE: the router stops now. */
+void router_stop(struct router *self, uint64_t now_us);
+
 /* For heartbeats. */
 void router_status(const struct router *self, struct wire_router_status *ret);
 

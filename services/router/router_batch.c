@@ -11,7 +11,8 @@
 #define OVERDUE_FACTOR        8.0
 #define HOLD_US               50000u /* before the next step when a stage was not ready */
 #define SUSPECTS_BEFORE_RETRY 3u
-#define RETRIES_MAX           3u /* without any result, before the requests fail */
+#define GIVE_UP_US            60000000u /* whatever the coordinator says: longer than any hang */
+#define RETRIES_MAX           3u        /* without any result, before the requests fail */
 #define REFUSED_MAX           2u
 #define REPEATED_MAX          100u
 #define COORDINATOR_SILENT_US 10000000u
@@ -271,11 +272,19 @@ void router_result(struct router *self, uint64_t now_us, const struct wire_resul
 
 /* ---- time ---- */
 
-/* A new plan is being loaded and its maker is alive: worth waiting for. */
-static bool help_is_coming(const struct router *self, uint64_t now_us)
+/*
+ * Whether waiting for the oldest micro-batch is no use any more. The coordinator finds out what
+ * became of it and makes a new plan if need be, and while one is loaded we wait; only if nobody
+ * does, it falls to us.
+ */
+static bool waited_enough(const struct router *self, uint64_t now_us)
 {
-    return self->epoch_prepared > self->plan.epoch &&
-           now_us - self->coordinator_heard_us < COORDINATOR_SILENT_US;
+    const struct router_batch *oldest = &self->batches[0];
+    bool is_loading = self->epoch_prepared > self->plan.epoch;
+    bool is_alone = now_us - self->coordinator_heard_us >= COORDINATOR_SILENT_US;
+    if (oldest->suspect_count < SUSPECTS_BEFORE_RETRY)
+        return false;
+    return is_alone || (!is_loading && now_us - oldest->sent_us >= GIVE_UP_US);
 }
 
 /* Nothing came back, and no other plan either: all that is in flight was lost, or hangs. */
@@ -303,8 +312,7 @@ void router_batches_tick(struct router *self, uint64_t now_us)
         batch->suspect_count++;
         batch->overdue_us = now_us + overdue_after_us(self);
         send_suspect(self, now_us, batch);
-        if (i == 0 && batch->suspect_count >= SUSPECTS_BEFORE_RETRY &&
-            !help_is_coming(self, now_us)) {
+        if (i == 0 && waited_enough(self, now_us)) {
             give_up_in_flight(self, now_us);
             break;
         }
