@@ -176,18 +176,41 @@ void sim_result(const struct wire_step *step, const uint64_t *hashes, uint32_t v
     *ret_payload_bytes = offset;
 }
 
+uint64_t sim_log_push(struct sim_log *self, uint32_t token)
+{
+    uint32_t position = self->count;
+    if (position == self->capacity) {
+        uint32_t capacity = self->capacity < 64 ? 64 : self->capacity * 2;
+        uint64_t *states =
+            base_realloc_array(self->states, (size_t)capacity * SIM_LAYERS, sizeof(*states));
+        if (states == NULL)
+            exit(70);
+        self->states = states;
+        self->capacity = capacity;
+    }
+    uint64_t hidden = token;
+    for (uint32_t layer = 0; layer < SIM_LAYERS; layer++) {
+        uint64_t before =
+            position > 0 ? self->states[(size_t)(position - 1) * SIM_LAYERS + layer] : 1;
+        uint64_t earlier =
+            position > 0 ? self->states[(size_t)looks_back_to(position) * SIM_LAYERS + layer] : 2;
+        hidden = layer_state(hidden, layer, position, before, earlier);
+        self->states[(size_t)position * SIM_LAYERS + layer] = hidden;
+    }
+    self->count++;
+    return hidden;
+}
+
+void sim_log_release(struct sim_log *self)
+{
+    base_free(self->states);
+    *self = (struct sim_log){0};
+}
+
 void sim_log_hashes(const uint32_t *tokens, uint32_t count, uint64_t *ret)
 {
-    uint64_t *states = take((size_t)count * SIM_LAYERS + 1, sizeof(*states));
-    for (uint32_t p = 0; p < count; p++) {
-        uint64_t hidden = tokens[p];
-        for (uint32_t layer = 0; layer < SIM_LAYERS; layer++) {
-            uint64_t *of_layer = states + (size_t)layer * count;
-            hidden = layer_state(hidden, layer, p, p > 0 ? of_layer[p - 1] : 1,
-                p > 0 ? of_layer[looks_back_to(p)] : 2);
-            of_layer[p] = hidden;
-        }
-        ret[p] = hidden;
-    }
-    base_free(states);
+    struct sim_log log = {0};
+    for (uint32_t p = 0; p < count; p++)
+        ret[p] = sim_log_push(&log, tokens[p]);
+    sim_log_release(&log);
 }

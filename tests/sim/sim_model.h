@@ -45,7 +45,17 @@ void sim_result(const struct wire_step *step, const uint64_t *hashes, uint32_t v
     struct wire_row_result *rows, size_t *ret_row_count, uint8_t **ret_payload,
     size_t *ret_payload_bytes);
 
-/* The last layer's hash after each token of a log, without pages or stages. */
+/* A log of tokens without pages or stages: what the model makes of it, token by token. */
+struct sim_log {
+    uint64_t *states; /* [capacity, SIM_LAYERS] */
+    uint32_t count, capacity;
+};
+
+/* Adds a token; returns the last layer's hash. Starts zeroed. */
+uint64_t sim_log_push(struct sim_log *self, uint32_t token);
+void sim_log_release(struct sim_log *self);
+
+/* The last layer's hash after each token of a log. */
 void sim_log_hashes(const uint32_t *tokens, uint32_t count, uint64_t *ret);
 
 /* log(sum(exp(logit))) over the vocabulary. */
