@@ -165,7 +165,8 @@ static bool is_mesh_ready(const struct local *self, const struct wire_status_rep
 
     for (size_t i = 0; i < reply->worker_count; i++) {
         const struct wire_worker_row *row = &reply->workers[i];
-        ready_count += row->has_stage && row->state == WIRE_WORKER_READY;
+        ready_count += row->has_stage && row->state == WIRE_WORKER_READY &&
+                       row->kv_pages_total > 0; /* its first heartbeat with the stage was here */
         spare_count += !row->has_stage && row->state == WIRE_WORKER_SPARE;
     }
     return reply->plan_state == WIRE_PLAN_ACTIVE && reply->router_count > 0 &&

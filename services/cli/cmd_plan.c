@@ -49,11 +49,13 @@ static bool print_json(const struct wire_status_reply *reply)
 
 static void print_stage(const struct wire_worker_row *row, bool explain)
 {
-    (void)printf("  %-16s layers %3u-%-3u  weights %9.2f MiB  KV %9.2f MiB  predicted %8.3f ms  "
-                 "measured %8.3f ms",
+    (void)printf("  %-16s layers %3u-%-3u  weights %9.2f MiB  KV %9.2f MiB  predicted %8.3f ms  ",
         row->node_id, row->layer_first, row->layer_first + row->layer_count - 1,
-        (double)row->weight_bytes / 1048576, (double)row->kv_bytes / 1048576, row->predicted_ms,
-        row->measured_ms);
+        (double)row->weight_bytes / 1048576, (double)row->kv_bytes / 1048576, row->predicted_ms);
+    if (row->measured_ms > 0)
+        (void)printf("measured %8.3f ms", row->measured_ms);
+    else
+        (void)printf("not measured yet");
     if (row->state == WIRE_WORKER_LOADING)
         (void)printf("  loading %.0f %%", row->load_progress * 100);
     if (explain && row->reason[0] != '\0')
