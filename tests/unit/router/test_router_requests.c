@@ -138,6 +138,27 @@ Test(router_requests, draining_finishes_what_runs_and_refuses_what_comes)
     fixture_destroy(mesh);
 }
 
+Test(router_requests, stopping_ends_everything_with_a_reason)
+{
+    struct router_options options = fixture_options();
+    options.requests_running = 1;
+    struct fixture *mesh = fixture_new(&options, NULL);
+    fixture_plan(mesh, 1, 10);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct wire_message request = fixture_generate(i, PROMPT, 20, 40);
+        fixture_send(mesh, 1, &request);
+    }
+    fixture_step_once(mesh);
+    router_stop(mesh->router, mesh->now_us);
+    for (uint64_t i = 0; i < 3; i++) {
+        struct fixture_answer *answer = fixture_answer_of(mesh, 1, i);
+        cr_assert_eq(answer->final_count, 1);
+        cr_assert_eq(answer->final.error.code, BASE_UNAVAILABLE);
+        cr_assert_str_eq(answer->final.error.node, "router-a");
+    }
+    fixture_destroy(mesh);
+}
+
 Test(router_requests, cancel_frees_pages_on_the_stages)
 {
     struct router_options options = fixture_options();
