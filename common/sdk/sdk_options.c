@@ -179,13 +179,17 @@ static int copy_prompt(struct lmesh_request *request, const struct lmesh_generat
     return copy_text(request, options->prompt, bytes, &total_bytes, &generate->text);
 }
 
-static int start(struct lmesh_client *client, struct lmesh_request **ret_request)
+/* An empty request of client, or NULL with *ret_code. */
+static struct lmesh_request *start(struct lmesh_client *client, int *ret_code)
 {
+    *ret_code = LMESH_ERR_INVALID;
     if (client == NULL || client->socket == NULL)
-        return LMESH_ERR_INVALID;
+        return NULL;
     struct lmesh_request *request = base_alloc_zeroed(1, sizeof(*request));
-    if (request == NULL)
-        return out_of_memory(client);
+    if (request == NULL) {
+        *ret_code = out_of_memory(client);
+        return NULL;
+    }
     request->client = client;
     request->id = ++client->last_id;
     request->created_ms = base_clock_ms();
@@ -193,8 +197,7 @@ static int start(struct lmesh_client *client, struct lmesh_request **ret_request
     base_arena_init(&request->part_arena, SDK_INBOX_BYTES_MAX);
     request->next = client->requests;
     client->requests = request;
-    *ret_request = request;
-    return LMESH_OK;
+    return request;
 }
 
 /* Sends the finished message, or gives the half-made request back. */
@@ -212,12 +215,12 @@ static int finish(struct lmesh_request *request, int code, struct lmesh_request 
 int lmesh_generate(struct lmesh_client *client, const struct lmesh_generate_options *options,
     struct lmesh_request **ret_request)
 {
-    struct lmesh_request *request = NULL;
+    int code;
 
     if (options == NULL || ret_request == NULL)
         return LMESH_ERR_INVALID;
-    int code = start(client, &request);
-    if (code != LMESH_OK)
+    struct lmesh_request *request = start(client, &code);
+    if (request == NULL)
         return code;
     request->message.kind = WIRE_GENERATE;
     request->message.generate = (struct wire_generate){.request_id = request->id,
@@ -237,12 +240,12 @@ int lmesh_generate(struct lmesh_client *client, const struct lmesh_generate_opti
 int lmesh_score(struct lmesh_client *client, const struct lmesh_score_options *options,
     struct lmesh_request **ret_request)
 {
-    struct lmesh_request *request = NULL;
+    int code;
 
     if (options == NULL || ret_request == NULL)
         return LMESH_ERR_INVALID;
-    int code = start(client, &request);
-    if (code != LMESH_OK)
+    struct lmesh_request *request = start(client, &code);
+    if (request == NULL)
         return code;
     request->message.kind = WIRE_SCORE;
     request->message.score = (struct wire_score){.request_id = request->id,

@@ -66,9 +66,8 @@ int cli_parse_ids(const char *text, uint32_t **ret_ids, size_t *ret_count, struc
             return base_error_set(err, BASE_TOO_BIG, "more than %d ids", LIMIT_CONTEXT_TOKENS_MAX);
         }
         const char *element = next;
-        const char *behind = next;
         bool is_good = read_id(&next, &ids[count]);
-        behind = skip_space(next);
+        const char *behind = skip_space(next);
         /* Between two ids stands one comma, or white space only. */
         is_good = is_good && (*behind == '\0' || *behind == ',' || behind > next);
         if (!is_good) {

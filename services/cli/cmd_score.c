@@ -7,7 +7,7 @@
 #include "base_err.h"
 #include "base_limits.h"
 #include <errno.h>
-#include <fcntl.h>
+#include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -122,8 +122,8 @@ static int take_part(struct score *self, const struct lmesh_part *part)
     if (part->logits == NULL || self->file == NULL)
         return CLI_EXIT_OK;
     if (part->first_position != first_row + self->rows)
-        return cli_fail(self->command, "logits of position %u came where %llu was expected",
-            part->first_position, (unsigned long long)(first_row + self->rows));
+        return cli_fail(self->command, "logits of position %u came where %" PRIu64 " was expected",
+            part->first_position, first_row + self->rows);
     size_t count = (size_t)part->row_count * part->vocab_size;
     if (fwrite(part->logits, sizeof(float), count, self->file) != count)
         return cli_fail(self->command, "%s: %s", self->logits_path, strerror(errno));
@@ -149,8 +149,8 @@ static int receive(struct score *self, struct lmesh_request *request)
     if (part->finish == LMESH_FINISH_CANCELLED)
         return cli_fail(self->command, "cancelled");
     if (self->file != NULL && self->rows != rows_expected)
-        return cli_fail(self->command, "%llu rows of logits came, %llu were expected",
-            (unsigned long long)self->rows, (unsigned long long)rows_expected);
+        return cli_fail(self->command, "%" PRIu64 " rows of logits came, %" PRIu64 " were expected",
+            self->rows, rows_expected);
     for (size_t i = 1; self->options.want_logprobs && i < self->options.id_count; i++)
         if (isnan(self->logprobs[i]))
             return cli_fail(self->command, "no log-probability came for position %zu", i);
