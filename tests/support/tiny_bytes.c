@@ -7,6 +7,8 @@
 
 void tiny_put(struct tiny_bytes *self, const void *data, size_t bytes)
 {
+    if (bytes == 0)
+        return;
     if (self->count + bytes > self->capacity) {
         self->capacity = (self->count + bytes) * 2;
         self->data = realloc(self->data, self->capacity);
