@@ -191,6 +191,10 @@ static void decode_heartbeat(
     ret->kv_pages_used =
         wire_check_u32(self, "kv_pages_used", pb->kv_pages_used, 0, ret->kv_pages_total);
     ret->step_ms = wire_check_real(self, "step_ms", pb->step_ms, 0, DBL_MAX);
+    ret->step_tokens =
+        wire_check_real(self, "step_tokens", pb->step_tokens, 0, LIMIT_BATCH_TOKENS_MAX);
+    ret->step_context =
+        wire_check_real(self, "step_context", pb->step_context, 0, LIMIT_CONTEXT_TOKENS_MAX);
     ret->last_batch_id = pb->last_batch_id;
     ret->requests_running = pb->requests_running;
     ret->requests_waiting = pb->requests_waiting;
@@ -213,6 +217,8 @@ static void encode_heartbeat(
     pb->kv_pages_used = from->kv_pages_used;
     pb->kv_pages_total = from->kv_pages_total;
     pb->step_ms = from->step_ms;
+    pb->step_tokens = from->step_tokens;
+    pb->step_context = from->step_context;
     pb->last_batch_id = from->last_batch_id;
     pb->requests_running = from->requests_running;
     pb->requests_waiting = from->requests_waiting;

@@ -143,7 +143,7 @@ struct wire_heartbeat {
     uint32_t busy_ms;
     uint32_t queue_depth;
     uint32_t kv_pages_used, kv_pages_total;
-    double step_ms; /* >= 0, finite */
+    double step_ms, step_tokens, step_context; /* >= 0, finite */
     uint64_t last_batch_id;
     uint32_t requests_running, requests_waiting;
 };

@@ -142,8 +142,10 @@ uint64_t coordinator_plan_next_ms(const struct coordinator *self);
 int coordinator_solve(
     struct coordinator *self, struct coordinator_placement *ret, struct base_error *err);
 double coordinator_current_ms(struct coordinator *self);
-double coordinator_stage_predicted_ms(
-    struct coordinator *self, const struct coordinator_placement *placement, size_t stage);
+/* as_seen: for steps of the size that the worker last reported, to be held against what it
+ * measured; else for the micro-batch that placement optimises for. */
+double coordinator_stage_predicted_ms(struct coordinator *self,
+    const struct coordinator_placement *placement, size_t stage, bool as_seen);
 
 /* coordinator_watch.c: hangs, lost micro-batches, drift */
 void coordinator_watch_heartbeat(struct coordinator *self, struct coordinator_member *member);

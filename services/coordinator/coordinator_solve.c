@@ -1,6 +1,7 @@
 /* The planner's problem made from members, and its answer made a placement. */
 #include "base_err.h"
 #include "coordinator_core.h"
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -174,8 +175,8 @@ int coordinator_solve(
     return BASE_OK;
 }
 
-double coordinator_stage_predicted_ms(
-    struct coordinator *self, const struct coordinator_placement *placement, size_t stage)
+double coordinator_stage_predicted_ms(struct coordinator *self,
+    const struct coordinator_placement *placement, size_t stage, bool as_seen)
 {
     const struct wire_stage *which = &placement->stages[stage];
     const struct coordinator_member *member = coordinator_find_worker(self, which->node_id);
@@ -185,6 +186,10 @@ double coordinator_stage_predicted_ms(
         return which->predicted_ms;
     problem_init(self, &problem);
     problem_add(self, &problem, (size_t)(member - self->workers));
+    if (as_seen && member->heartbeat.step_tokens > 0) {
+        problem.problem.batch_tokens = (uint32_t)fmax(1, round(member->heartbeat.step_tokens));
+        problem.problem.context_tokens = (uint32_t)round(member->heartbeat.step_context);
+    }
     return plan_stage_ms(&problem.problem, 0, which->layer_first, which->layer_count, stage == 0,
         stage + 1 == placement->stage_count);
 }
@@ -194,7 +199,7 @@ double coordinator_current_ms(struct coordinator *self)
     double slowest_ms = 0;
 
     for (size_t i = 0; i < self->current.stage_count; i++) {
-        double ms = coordinator_stage_predicted_ms(self, &self->current, i);
+        double ms = coordinator_stage_predicted_ms(self, &self->current, i, false);
 
         if (ms > slowest_ms)
             slowest_ms = ms;

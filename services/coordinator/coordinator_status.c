@@ -58,19 +58,22 @@ static void fill_stage(struct coordinator *self, const struct coordinator_member
     row->layer_count = which->layer_count;
     row->weight_bytes = which->weight_bytes;
     row->kv_bytes = which->kv_bytes;
-    row->predicted_ms = coordinator_stage_predicted_ms(self, placement, (size_t)stage);
+    row->predicted_ms = coordinator_stage_predicted_ms(self, placement, (size_t)stage, true);
     row->measured_ms = member->heartbeat.step_ms;
     row->load_progress = placement == &self->current ? 1 : member->load_progress;
+    int used = snprintf(row->reason, sizeof(row->reason),
+        "%" PRIu32 " tokens through layers %" PRIu32 "..%" PRIu32
+        " take %.3g ms, the slowest stage %.3g ms; ",
+        self->options.batch_tokens, which->layer_first, last, which->predicted_ms,
+        placement->bottleneck_ms);
+    if (used < 0 || (size_t)used >= sizeof(row->reason))
+        return;
     if (without_ms >= 0)
-        (void)snprintf(row->reason, sizeof(row->reason),
-            "layers %" PRIu32 "..%" PRIu32 " take %.3g ms of at most %.3g ms; without it the "
-            "slowest stage would take %.3g ms",
-            which->layer_first, last, row->predicted_ms, placement->bottleneck_ms, without_ms);
+        (void)snprintf(row->reason + used, sizeof(row->reason) - (size_t)used,
+            "without it the slowest would take %.3g ms", without_ms);
     else
-        (void)snprintf(row->reason, sizeof(row->reason),
-            "layers %" PRIu32 "..%" PRIu32 " take %.3g ms of at most %.3g ms; without it no "
-            "placement exists",
-            which->layer_first, last, row->predicted_ms, placement->bottleneck_ms);
+        (void)snprintf(row->reason + used, sizeof(row->reason) - (size_t)used,
+            "without it no placement exists");
 }
 
 static void fill_row(

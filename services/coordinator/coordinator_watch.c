@@ -122,7 +122,7 @@ static double time_ratio(struct coordinator *self, size_t stage)
 {
     const struct coordinator_member *member =
         coordinator_find_worker(self, self->current.stages[stage].node_id);
-    double predicted_ms = coordinator_stage_predicted_ms(self, &self->current, stage);
+    double predicted_ms = coordinator_stage_predicted_ms(self, &self->current, stage, true);
 
     if (!member || member->heartbeat.plan_epoch < self->current.epoch ||
         member->heartbeat.last_progress_ms > COORDINATOR_DRIFT_INTERVAL_MS ||
@@ -132,8 +132,8 @@ static double time_ratio(struct coordinator *self, size_t stage)
 }
 
 /*
- * All stages compute the same micro-batches, whose size differs from the one that was predicted
- * for. So it is the ratio to the geometric mean of all stages that tells a slow worker.
+ * All stages compute the same micro-batches on machines that all deviate somewhat from their
+ * probe. So it is the ratio to the geometric mean of all stages that tells a slow worker.
  */
 static bool evaluate(struct coordinator *self, double *ret_ratios)
 {

@@ -161,6 +161,8 @@ static void send_heartbeat(struct worker *self, uint64_t now_ms)
         heartbeat->kv_pages_total = self->serving->kv_pages_total;
     }
     heartbeat->step_ms = self->step_ms;
+    heartbeat->step_tokens = self->step_tokens;
+    heartbeat->step_context = self->step_context;
     heartbeat->last_batch_id = self->last_finished_id;
     worker_send_coordinator(self, &message);
 }

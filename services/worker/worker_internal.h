@@ -69,7 +69,7 @@ struct worker {
     uint64_t last_accepted_id; /* batch ids are accepted in ascending order */
     uint64_t last_finished_id;
     bool has_accepted;
-    double step_ms; /* moving average */
+    double step_ms, step_tokens, step_context; /* moving averages */
     uint64_t last_progress_ms;
 
     bool draining, drained;

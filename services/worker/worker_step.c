@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#define STEP_MS_WEIGHT 0.2 /* of the newest step in the moving average */
+#define STEP_WEIGHT 0.2 /* of the newest step in the moving average */
 
 /* ---- ring of accepted steps ---- */
 
@@ -20,7 +20,7 @@ void worker_steps_forget(struct worker *self)
     self->has_accepted = false;
     self->last_accepted_id = 0;
     self->last_finished_id = 0;
-    self->step_ms = 0.0;
+    self->step_ms = self->step_tokens = self->step_context = 0.0;
 }
 
 /* Copies what is passed on. Returns BASE_OK or BASE_NOMEM. */
@@ -186,6 +186,27 @@ static void fail_in_turn(struct worker *self, const struct worker_run_result *re
     }
 }
 
+static void average(double *value, double newest, bool is_first)
+{
+    *value = is_first ? newest : *value + STEP_WEIGHT * (newest - *value);
+}
+
+/* What a step took and how large it was, so that predictions can be held against it. */
+static void measure(struct worker *self, const struct wire_step *step, uint32_t compute_us)
+{
+    const bool is_first = !(self->step_ms > 0.0);
+    double positions = 0.0;
+
+    for (size_t i = 0; i < step->sequence_count; i++) {
+        const struct wire_sequence *sequence = &step->sequences[i];
+        positions +=
+            sequence->token_count * (sequence->first_position + (sequence->token_count + 1) / 2.0);
+    }
+    average(&self->step_ms, compute_us / 1000.0, is_first);
+    average(&self->step_tokens, step->token_count, is_first);
+    average(&self->step_context, positions / step->token_count, is_first);
+}
+
 void worker_ran(struct worker *self, uint64_t now_ms, const struct worker_run_result *result)
 {
     /* Runs of an epoch that was left meanwhile have nowhere to go. */
@@ -198,9 +219,7 @@ void worker_ran(struct worker *self, uint64_t now_ms, const struct worker_run_re
             fail_in_turn(self, result);
         return;
     }
-    double ms = result->compute_us / 1000.0;
-    self->step_ms =
-        self->step_ms > 0.0 ? self->step_ms + STEP_MS_WEIGHT * (ms - self->step_ms) : ms;
+    measure(self, &head->step, result->compute_us);
     self->last_progress_ms = now_ms;
     finish_head(self, result);
     pass_through(self, now_ms);

@@ -51,13 +51,22 @@ Test(coordinator_status, rows_tell_layers_bytes_times_and_reasons)
     cr_assert_eq(row->kv_bytes, row->layer_count * 1024 * 1024);
     cr_assert_gt(row->predicted_ms, 0);
     cr_assert_float_eq(row->measured_ms, 4.5, 1e-12);
+    double planned_ms = row->predicted_ms;
     cr_assert_eq(row->kv_pages_used, 3);
     cr_assert_eq(row->last_progress_ms, 50);
-    cr_assert(strstr(row->reason, "without it the slowest stage would take"), "%s", row->reason);
+    cr_assert(strstr(row->reason, "without it the slowest would take"), "%s", row->reason);
     row = test_row(3);
     cr_assert_eq(row->state, WIRE_WORKER_SPARE);
     cr_assert_not(row->has_stage);
     cr_assert_eq(mesh.status.worker_count, 3);
+    /* The prediction is for steps of the size that were measured, once there are any. */
+    heartbeat.heartbeat.step_tokens = 1;
+    heartbeat.heartbeat.step_context = 10;
+    test_deliver(1, &heartbeat);
+    row = test_row(1);
+    cr_assert_gt(row->predicted_ms, 0);
+    cr_assert_lt(row->predicted_ms, planned_ms);
+
     cr_assert_eq(mesh.status.router_count, 1);
     cr_assert_gt(mesh.status.bottleneck_ms, 0);
 }

@@ -18,7 +18,7 @@ static const struct {
     {WIRE_REGISTER, " 1 2 3 4 5 6 7 8 9 10 11 12.1 12.2 12.3 13.1 13.2 13.3 13.4 13.5 13.6 13.7 "
                     "13.8.1 13.8.2 13.8.3 13.8.4 14 15 "},
     {WIRE_REGISTERED, " 1 2 3 4 5 6 "},
-    {WIRE_HEARTBEAT, " 1 2 3 4 5 6 7 8 9 10 11 12 13 "},
+    {WIRE_HEARTBEAT, " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 "},
     {WIRE_HEARTBEAT_ACK, " 1 2 "},
     {WIRE_PLAN, " 1 2 3 4.1 4.2 4.3 4.4 4.5 4.6 4.7 4.8 5 6 7 8 9 10 11 12 13.1 13.2 13.3 "},
     {WIRE_STAGE_STATUS, " 1 2 3 4 5 6.1 6.2 6.3 "},
@@ -175,6 +175,8 @@ Test(wire_codec, values_are_what_they_were)
     cr_assert_eq(out.heartbeat.kv_pages_used, in.heartbeat.kv_pages_used);
     cr_assert_eq(out.heartbeat.kv_pages_total, in.heartbeat.kv_pages_total);
     cr_assert_eq(out.heartbeat.step_ms, in.heartbeat.step_ms);
+    cr_assert_eq(out.heartbeat.step_tokens, in.heartbeat.step_tokens);
+    cr_assert_eq(out.heartbeat.step_context, in.heartbeat.step_context);
     cr_assert_eq(out.heartbeat.requests_running, in.heartbeat.requests_running);
     cr_assert_eq(out.heartbeat.requests_waiting, in.heartbeat.requests_waiting);
     base_arena_release(&arena);

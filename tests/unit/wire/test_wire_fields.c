@@ -106,6 +106,8 @@ Test(wire_fields, heartbeat_and_status)
     BAD(heartbeat.step_ms, -0.001, "HEARTBEAT.step_ms");
     BAD(heartbeat.step_ms, NAN, "HEARTBEAT.step_ms");
     GOOD(heartbeat.step_ms, 0);
+    BAD(heartbeat.step_tokens, LIMIT_BATCH_TOKENS_MAX + 1, "HEARTBEAT.step_tokens");
+    BAD(heartbeat.step_context, LIMIT_CONTEXT_TOKENS_MAX + 1, "HEARTBEAT.step_context");
     sample(WIRE_STAGE_STATUS);
     BAD(stage_status.state, (enum wire_stage_state)0, "STAGE_STATUS.state");
     BAD(stage_status.progress, 1.01, "STAGE_STATUS.progress");

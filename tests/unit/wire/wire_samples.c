@@ -164,6 +164,8 @@ static void make_heartbeat(struct maker *self, struct wire_heartbeat *ret)
     ret->kv_pages_total = between(self, 1, LIMIT_PAGES_MAX);
     ret->kv_pages_used = between(self, 1, ret->kv_pages_total);
     ret->step_ms = part(self);
+    ret->step_tokens = part(self);
+    ret->step_context = part(self);
     ret->last_batch_id = any64(self);
     ret->requests_running = any32(self);
     ret->requests_waiting = any32(self);

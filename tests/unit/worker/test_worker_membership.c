@@ -109,6 +109,8 @@ Test(worker_membership, tells_state_and_load_of_its_stage)
     cr_assert_eq(heartbeat()->last_progress_ms, 500);
     cr_assert_eq(heartbeat()->last_batch_id, 8);
     cr_assert_float_eq(heartbeat()->step_ms, 4.0, 1e-9);
+    cr_assert_float_eq(heartbeat()->step_tokens, 65.0, 1e-9);
+    cr_assert_float_eq(heartbeat()->step_context, 33.0, 1e-9);
 
     recorder_ran(&recorder, 2900, 3, 9);
     recorder_step(&recorder, 3000,
