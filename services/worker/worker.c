@@ -156,15 +156,23 @@ static void send_heartbeat(struct worker *self, uint64_t now_ms)
                                                     : (uint32_t)busy_ms;
     }
     heartbeat->queue_depth = (uint32_t)self->entry_count;
-    if (self->serving != NULL) {
-        heartbeat->kv_pages_used = self->serving->pages_used;
-        heartbeat->kv_pages_total = self->serving->kv_pages_total;
+    const struct worker_slot *slot = self->serving != NULL ? self->serving : self->pending;
+    if (slot != NULL) {
+        heartbeat->kv_pages_used = slot->pages_used;
+        heartbeat->kv_pages_total = slot->kv_pages_total;
     }
     heartbeat->step_ms = self->step_ms;
     heartbeat->step_tokens = self->step_tokens;
     heartbeat->step_context = self->step_context;
     heartbeat->last_batch_id = self->last_finished_id;
     worker_send_coordinator(self, &message);
+    self->heartbeat_at_ms = now_ms + self->heartbeat_interval_ms;
+}
+
+void worker_beat(struct worker *self, uint64_t now_ms)
+{
+    if (self->membership == WORKER_REGISTERED)
+        send_heartbeat(self, now_ms);
 }
 
 void worker_tick(struct worker *self, uint64_t now_ms)
@@ -173,10 +181,8 @@ void worker_tick(struct worker *self, uint64_t now_ms)
         return;
     if (self->membership == WORKER_REGISTERING && now_ms >= self->register_at_ms)
         send_register(self, now_ms);
-    if (self->membership == WORKER_REGISTERED && now_ms >= self->heartbeat_at_ms) {
+    if (self->membership == WORKER_REGISTERED && now_ms >= self->heartbeat_at_ms)
         send_heartbeat(self, now_ms);
-        self->heartbeat_at_ms = now_ms + self->heartbeat_interval_ms;
-    }
 }
 
 uint64_t worker_next_tick_ms(const struct worker *self)

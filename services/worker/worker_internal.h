@@ -77,6 +77,8 @@ struct worker {
 
 /* worker.c */
 void worker_send_coordinator(struct worker *self, const struct wire_message *message);
+/* A heartbeat out of turn: what status shows has changed. */
+void worker_beat(struct worker *self, uint64_t now_ms);
 void worker_finish_drain(struct worker *self, const char *reason);
 
 /* worker_plan.c */

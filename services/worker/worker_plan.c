@@ -187,10 +187,11 @@ void worker_activate(struct worker *self, uint64_t now_ms)
     self->last_progress_ms = now_ms;
     self->sink.activate(self->sink.context, self->serving->plan.epoch);
     link_hops(self);
+    worker_beat(self, now_ms);
 }
 
 /* The mesh goes on without us: frees the stage. */
-static void stop_serving(struct worker *self)
+static void stop_serving(struct worker *self, uint64_t now_ms)
 {
     worker_steps_forget(self);
     worker_slot_destroy(&self->pending);
@@ -198,6 +199,8 @@ static void stop_serving(struct worker *self)
     self->sink.activate(self->sink.context, 0);
     if (self->draining)
         worker_finish_drain(self, "drained: its stage moved");
+    else
+        worker_beat(self, now_ms);
 }
 
 static void on_active(struct worker *self, uint64_t now_ms, const struct wire_plan *plan)
@@ -205,7 +208,7 @@ static void on_active(struct worker *self, uint64_t now_ms, const struct wire_pl
     size_t index;
 
     if (!find_stage(self, plan, &index)) {
-        stop_serving(self);
+        stop_serving(self, now_ms);
         return;
     }
     if (self->serving != NULL && self->serving->plan.epoch == plan->epoch) {
@@ -300,6 +303,7 @@ void worker_loaded(struct worker *self, uint64_t now_ms, uint64_t epoch, uint32_
     slot->state = WORKER_LOAD_READY;
     slot->progress = 1.0;
     slot->kv_pages_total = kv_pages_total;
+    worker_beat(self, now_ms);
     worker_send_status(self, now_ms);
     if (slot->activate_when_ready)
         worker_activate(self, now_ms);

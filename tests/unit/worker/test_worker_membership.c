@@ -123,6 +123,25 @@ Test(worker_membership, tells_state_and_load_of_its_stage)
     cr_assert_eq(heartbeat()->last_batch_id, 10);
 }
 
+Test(worker_membership, what_status_shows_is_told_when_it_changes)
+{
+    recorder_register(&recorder, 0);
+    recorder_plan(&recorder, 0, 3, WIRE_PLAN_PREPARE, 1, 0);
+    recorder_clear(&recorder);
+    /* Before READY, so that the pages are known when the plan becomes active. */
+    worker_loaded(recorder.worker, 10, 3, RECORDER_PAGES, NULL);
+    cr_assert_eq(recorder.count, 2);
+    cr_assert_eq(recorder.calls[0].message_kind, WIRE_HEARTBEAT);
+    cr_assert_eq(recorder.calls[0].message.heartbeat.kv_pages_total, RECORDER_PAGES);
+    cr_assert_eq(recorder.calls[1].message_kind, WIRE_STAGE_STATUS);
+    recorder_plan(&recorder, 20, 3, WIRE_PLAN_ACTIVE, 1, 0);
+    cr_assert_eq(heartbeat()->state, WIRE_WORKER_READY);
+    cr_assert_eq(worker_next_tick_ms(recorder.worker), 520);
+    recorder_plan(&recorder, 30, 4, WIRE_PLAN_ACTIVE, 1, SIZE_MAX);
+    cr_assert_eq(heartbeat()->state, WIRE_WORKER_SPARE);
+    cr_assert_eq(heartbeat()->kv_pages_total, 0);
+}
+
 Test(worker_membership, busy_is_never_told_as_zero)
 {
     recorder_register(&recorder, 0);

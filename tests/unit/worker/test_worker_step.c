@@ -140,10 +140,11 @@ Test(worker_step, a_step_of_the_prepared_plan_activates_it)
     cr_assert_eq(worker_epoch(recorder.worker), 4);
     cr_assert_eq(recorder.calls[0].kind, RECORDER_ACTIVATE);
     cr_assert_eq(recorder.calls[1].kind, RECORDER_LINK);
-    cr_assert_eq(recorder.calls[2].kind, RECORDER_RUN);
-    cr_assert_eq(recorder.count, 3);
+    cr_assert_eq(recorder.calls[2].kind, RECORDER_COORDINATOR);
+    cr_assert_eq(recorder.calls[3].kind, RECORDER_RUN);
+    cr_assert_eq(recorder.count, 4);
     recorder_plan(&recorder, 0, 4, WIRE_PLAN_ACTIVE, 2, 1); /* arrives late: nothing to do */
-    cr_assert_eq(recorder.count, 3);
+    cr_assert_eq(recorder.count, 4);
     step(3, 9);
     cr_assert_eq(
         recorder_last(&recorder, RECORDER_ROUTER)->message.step_error.error.code, BASE_STALE);
