@@ -60,6 +60,8 @@ static void fill_stage(struct coordinator *self, const struct coordinator_member
     row->kv_bytes = which->kv_bytes;
     row->predicted_ms = coordinator_stage_predicted_ms(self, placement, (size_t)stage, true);
     row->measured_ms = member->heartbeat.step_ms;
+    row->kv_pages_used = member->heartbeat.kv_pages_used;
+    row->kv_pages_total = member->heartbeat.kv_pages_total;
     row->load_progress = placement == &self->current ? 1 : member->load_progress;
     int used = snprintf(row->reason, sizeof(row->reason),
         "%" PRIu32 " tokens through layers %" PRIu32 "..%" PRIu32
@@ -87,8 +89,6 @@ static void fill_row(
         .pid = member->identity.pid,
         .state = state_of(self, member),
         .memory_bytes = member->identity.memory_bytes,
-        .kv_pages_used = heartbeat->kv_pages_used,
-        .kv_pages_total = heartbeat->kv_pages_total,
         .last_progress_ms = member->heartbeat_ms
                                 ? heartbeat->last_progress_ms + self->now_ms - member->heartbeat_ms
                                 : 0,

@@ -69,6 +69,13 @@ Test(coordinator_status, rows_tell_layers_bytes_times_and_reasons)
 
     cr_assert_eq(mesh.status.router_count, 1);
     cr_assert_gt(mesh.status.bottleneck_ms, 0);
+
+    /* Pages are those of a stage: what the dead one last said does not stay. */
+    coordinator_peer_gone(mesh.self, mesh.now_ms, 1);
+    row = test_row(1);
+    cr_assert_eq(row->state, WIRE_WORKER_LOST);
+    cr_assert_eq(row->kv_pages_used, 0);
+    cr_assert_eq(row->kv_pages_total, 0);
 }
 
 Test(coordinator_status, a_worker_that_cannot_be_spared_and_one_too_small_are_told_so)
