@@ -57,6 +57,7 @@ struct router_request {
 
     /* generate */
     uint32_t max_tokens; /* 0: to the end of the context */
+    uint32_t granted;    /* longest length of the log on its first plan; 0: had none yet */
     struct text_sampling sampling;
     struct text_logit_bias *biases; /* owned */
     uint32_t top_logprobs;
@@ -105,6 +106,7 @@ struct router_plan {
     uint64_t epoch;
     uint32_t page_count, context_length, vocab_size, batches_max;
     char last_node[LIMIT_NAME_BYTES]; /* of the last stage */
+    char reason[LIMIT_HOST_BYTES];    /* why it was made */
 };
 
 struct router_refusal {
@@ -163,6 +165,8 @@ void router_end(struct router *self, uint64_t now_us, struct router_request *req
 void router_drop_client(struct router *self, uint64_t client);
 /* Fits limits, ids and logits of a live request to the plan just made active; may end it. */
 void router_request_fit(struct router *self, uint64_t now_us, struct router_request *request);
+/* The log has reached its limit: LENGTH, or an error when a plan with less room set that limit. */
+void router_end_at_limit(struct router *self, uint64_t now_us, struct router_request *request);
 /* Which logits its next row needs. */
 void router_request_want(struct router *self, struct router_request *request);
 struct router_request *router_request_of_sequence(struct router *self, uint64_t sequence_id);

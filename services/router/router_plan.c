@@ -70,6 +70,7 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
         .context_length = plan->context_length,
         .vocab_size = plan->vocab_size,
         .batches_max = batches_max};
+    memcpy(self->plan.reason, plan->reason, sizeof(self->plan.reason));
     memcpy(self->plan.last_node, plan->stages[plan->stage_count - 1].node_id, LIMIT_NAME_BYTES);
     self->unavailable = (struct wire_fault){0};
     self->hold_until_us = 0;

@@ -129,6 +129,17 @@ void router_request_want(struct router *self, struct router_request *request)
     }
 }
 
+/* The plan has no room for what an earlier one granted. */
+static struct wire_fault shrunk_fault(
+    const struct router *self, const struct router_request *request)
+{
+    const struct router_plan *plan = &self->plan;
+    return router_fault(BASE_UNAVAILABLE, NULL,
+        "stopped at %u of up to %u tokens: plan %llu has KV pages for %llu, because %s",
+        request->sequence.length, request->granted, (unsigned long long)plan->epoch,
+        (unsigned long long)plan->page_count * LIMIT_PAGE_TOKENS, plan->reason);
+}
+
 /* Whether a request can run on the plan at all. */
 static struct wire_fault misfit(const struct router *self, const struct router_request *request)
 {
@@ -141,13 +152,11 @@ static struct wire_fault misfit(const struct router *self, const struct router_r
         return router_fault(BASE_TOO_BIG, NULL,
             "the prompt has %u tokens, the model's context %u; nothing can follow it",
             request->prompt_count, plan->context_length);
+    if (request->granted > 0 && (needed > room || length > room))
+        return shrunk_fault(self, request);
     if (needed > room)
         return router_fault(BASE_TOO_BIG, NULL,
             "the prompt has %u tokens; the mesh has KV pages for %llu", request->prompt_count,
-            (unsigned long long)room);
-    if (length > room)
-        return router_fault(BASE_UNAVAILABLE, NULL,
-            "%u tokens are to be recomputed; the new plan has KV pages for %llu", length,
             (unsigned long long)room);
     for (uint32_t i = 0; i < request->prompt_count; i++)
         if (request->tokens[i] >= plan->vocab_size)
@@ -171,6 +180,16 @@ static uint32_t limit_of(const struct router *self, const struct router_request 
     return (uint32_t)limit;
 }
 
+void router_end_at_limit(struct router *self, uint64_t now_us, struct router_request *request)
+{
+    if (request->sequence.limit >= request->granted) {
+        router_end(self, now_us, request, WIRE_FINISH_LENGTH, NULL);
+        return;
+    }
+    struct wire_fault fault = shrunk_fault(self, request);
+    router_end(self, now_us, request, WIRE_FINISH_ERROR, &fault);
+}
+
 void router_request_fit(struct router *self, uint64_t now_us, struct router_request *request)
 {
     struct wire_fault fault = misfit(self, request);
@@ -179,11 +198,16 @@ void router_request_fit(struct router *self, uint64_t now_us, struct router_requ
         return;
     }
     uint32_t limit = limit_of(self, request);
+    /* Where an answer ends by its length is settled by its first plan. */
+    if (request->granted == 0)
+        request->granted = limit;
+    if (limit > request->granted)
+        limit = request->granted;
+    request->sequence.limit = limit;
     if (!request->is_score && limit <= request->sequence.length) {
-        router_end(self, now_us, request, WIRE_FINISH_LENGTH, NULL);
+        router_end_at_limit(self, now_us, request);
         return;
     }
-    request->sequence.limit = limit;
     router_request_want(self, request);
 }
 
@@ -323,8 +347,10 @@ static void admit(struct router *self, uint64_t now_us, struct router_request **
         router_request_destroy(&request);
         return;
     }
-    if (self->plan.active)
+    if (self->plan.active) {
+        request->granted = request->sequence.limit;
         router_request_want(self, request);
+    }
     self->requests[self->request_count++] = request;
     router_pump(self, now_us);
 }

@@ -176,9 +176,10 @@ static int push_token(struct router *self, uint64_t now_us, struct router_reques
     }
     if (!stopped)
         rc = finish_text(request);
-    if (rc == BASE_OK)
-        router_end(
-            self, now_us, request, is_end || stopped ? WIRE_FINISH_STOP : WIRE_FINISH_LENGTH, NULL);
+    if (rc == BASE_OK && (is_end || stopped))
+        router_end(self, now_us, request, WIRE_FINISH_STOP, NULL);
+    else if (rc == BASE_OK)
+        router_end_at_limit(self, now_us, request);
     return rc;
 }
 

@@ -201,6 +201,7 @@ void fixture_plan(struct fixture *self, uint64_t epoch, uint32_t page_count)
     struct wire_message message = plan_message(epoch, WIRE_PLAN_ACTIVE, &stage);
     message.plan.page_count = page_count;
     message.plan.vocab_size = self->vocab_size;
+    memcpy(message.plan.reason, "worker-q was lost", 18);
     forget_steps(self);
     sim_kv_release(&self->kv);
     sim_kv_init(&self->kv, 0, SIM_LAYERS, page_count, epoch * 1000);

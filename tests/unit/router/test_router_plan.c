@@ -148,6 +148,48 @@ Test(router_plan, a_smaller_plan_ends_what_does_not_fit_with_a_reason)
     cr_assert_eq(answer->final_count, 1);
     cr_assert_eq(answer->final.error.code, BASE_UNAVAILABLE);
     cr_assert_eq(answer->id_count, 100, "what was said stays said");
+    cr_assert(
+        strstr(answer->final.error.text, "worker-q was lost"), "%s", answer->final.error.text);
+    fixture_destroy(mesh);
+}
+
+/* A short answer under a plan with less room would pass for a whole one. */
+Test(router_plan, a_smaller_plan_ends_an_answer_that_outgrows_it_with_a_reason)
+{
+    struct router_options options = fixture_options();
+    struct fixture *mesh = fixture_new(&options, NULL);
+    fixture_plan(mesh, 1, 10);
+    struct wire_message request = fixture_generate(1, PROMPT, 10, 200);
+    fixture_send(mesh, 1, &request);
+    request = fixture_generate(2, PROMPT, 10, 60);
+    fixture_send(mesh, 1, &request);
+    for (int i = 0; i < 10; i++)
+        fixture_step_once(mesh);
+    fixture_plan(mesh, 2, 2);
+    fixture_run(mesh);
+    struct fixture_answer *answer = fixture_answer_of(mesh, 1, 1);
+    cr_assert_eq(answer->final_count, 1);
+    cr_assert_eq(answer->final.error.code, BASE_UNAVAILABLE);
+    cr_assert_eq(answer->id_count, 128 - 10);
+    cr_assert(
+        strstr(answer->final.error.text, "worker-q was lost"), "%s", answer->final.error.text);
+    check_greedy(mesh, 2, 10, 60);
+    cr_assert_eq(fixture_answer_of(mesh, 1, 2)->final.finish_reason, WIRE_FINISH_LENGTH);
+    fixture_destroy(mesh);
+}
+
+Test(router_plan, a_larger_plan_makes_no_answer_longer)
+{
+    struct router_options options = fixture_options();
+    struct fixture *mesh = fixture_new(&options, NULL);
+    fixture_plan(mesh, 1, 1);
+    struct wire_message request = fixture_generate(1, PROMPT, 10, 200);
+    fixture_send(mesh, 1, &request);
+    fixture_step_once(mesh);
+    fixture_plan(mesh, 2, 10);
+    fixture_run(mesh);
+    check_greedy(mesh, 1, 10, 64 - 10);
+    cr_assert_eq(fixture_answer_of(mesh, 1, 1)->final.finish_reason, WIRE_FINISH_LENGTH);
     fixture_destroy(mesh);
 }
 
