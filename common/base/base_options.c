@@ -103,6 +103,15 @@ static int assign(const struct base_option *option, const char *text)
     return BASE_INVALID;
 }
 
+/* A flag has no value on the command line, but needs one in the environment. */
+static int parse_switch(const struct base_option *option, const char *text)
+{
+    if (strcmp(text, "1") != 0 && strcmp(text, "0") != 0)
+        return BASE_INVALID;
+    *(bool *)option->target = text[0] == '1';
+    return BASE_OK;
+}
+
 static int refuse(
     const struct base_option *option, const char *source, const char *text, struct base_error *err)
 {
@@ -120,8 +129,13 @@ static int read_environment(
         const char *text = options[i].environment ? getenv(options[i].environment) : NULL;
         if (text == NULL || text[0] == '\0')
             continue;
-        if (assign(&options[i], text) != BASE_OK)
+        if (options[i].type == BASE_OPTION_FLAG) {
+            if (parse_switch(&options[i], text) != BASE_OK)
+                return base_error_set(
+                    err, BASE_INVALID, "%s: '%s' is neither 1 nor 0", options[i].environment, text);
+        } else if (assign(&options[i], text) != BASE_OK) {
             return refuse(&options[i], options[i].environment, text, err);
+        }
     }
     return BASE_OK;
 }

@@ -34,7 +34,7 @@ struct base_option {
     void *target;            /* holds the default before parsing */
     double min, max;         /* for numbers; both 0: unbounded */
     const char *value_name;  /* "FILE", "N", "MS"; NULL for flags */
-    const char *environment; /* variable read when the option is absent, or NULL */
+    const char *environment; /* variable read when the option is absent, or NULL; flags: 1 or 0 */
     const char *help;        /* one sentence */
 };
 

@@ -32,6 +32,7 @@ struct cli_admin {
             .help = "wait so long for the answer"},                                                \
     {                                                                                              \
         .name = "insecure", .type = BASE_OPTION_FLAG, .target = &(self)->insecure,                 \
+        .environment = "LAYERMESH_INSECURE",                                                       \
         .help = "allow a connection in the clear to another machine"                               \
     }
 

@@ -22,6 +22,7 @@ struct cli_client {
         .help = "router to ask"},                                                                  \
     {                                                                                              \
         .name = "insecure", .type = BASE_OPTION_FLAG, .target = &(self)->insecure,                 \
+        .environment = "LAYERMESH_INSECURE",                                                       \
         .help = "allow a connection in the clear to another machine"                               \
     }
 

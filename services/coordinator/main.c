@@ -43,7 +43,7 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Least time between voluntary changes of plan."},
         {"min-gain", 0, BASE_OPTION_F64, &s->core.min_gain, 0, 1, "FRACTION", NULL,
             "Least gain that a voluntary change of plan must bring."},
-        {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, NULL,
+        {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
             "Allow plain TCP beyond this host."},
         {"check", 0, BASE_OPTION_FLAG, &s->check, 0, 0, NULL, NULL, "Check the options and exit."},
         {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,

@@ -77,7 +77,7 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Time to measure this machine at start."},
         {"drain-ms", 0, BASE_OPTION_U32, &s->drain_ms, 0, 3600000, "MS", NULL,
             "Longest wait after SIGTERM for the stage to move elsewhere."},
-        {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, NULL,
+        {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
             "Allow plain TCP beyond this host."},
         {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
             "error, warn, info or debug."},

@@ -14,7 +14,7 @@ static double ratio = 1;
 static struct base_option_list stops;
 
 static const struct base_option table[] = {
-    {"verbose", 'v', BASE_OPTION_FLAG, &verbose, 0, 0, NULL, NULL, "more words"},
+    {"verbose", 'v', BASE_OPTION_FLAG, &verbose, 0, 0, NULL, "TEST_OPTION_VERBOSE", "more words"},
     {"name", 0, BASE_OPTION_STRING, &name, 0, 0, "NAME", "TEST_OPTION_NAME", "a name"},
     {"port", 'p', BASE_OPTION_U32, &port, 1, 100, "N", NULL, "a port"},
     {"memory", 0, BASE_OPTION_BYTES, &memory, 0, 0, "BYTES", NULL, "memory"},
@@ -44,6 +44,22 @@ Test(base_options, every_type_is_read)
     cr_assert(stops.count == 2 && strcmp(stops.items[1], "-b") == 0);
     cr_assert_str_eq(name, "from-env");
     cr_assert_eq(next, 12);
+}
+
+Test(base_options, a_flag_of_the_environment_is_1_or_0)
+{
+    int next = 0;
+    struct base_error err = {0};
+
+    setenv("TEST_OPTION_VERBOSE", "1", 1);
+    cr_assert_eq(PARSE(0, "--port", "7"), BASE_OK, "%s", err.text);
+    cr_assert(verbose);
+    setenv("TEST_OPTION_VERBOSE", "0", 1);
+    cr_assert_eq(PARSE(0, "--port", "7"), BASE_OK, "%s", err.text);
+    cr_assert_not(verbose);
+    setenv("TEST_OPTION_VERBOSE", "maybe", 1);
+    cr_assert_eq(PARSE(0, "--port", "7"), BASE_INVALID);
+    cr_assert(strstr(err.text, "TEST_OPTION_VERBOSE") && strstr(err.text, "maybe"));
 }
 
 Test(base_options, what_is_wrong_is_named)
