@@ -115,6 +115,9 @@ static int parse_switch(const struct base_option *option, const char *text)
 static int refuse(
     const struct base_option *option, const char *source, const char *text, struct base_error *err)
 {
+    if (option->type == BASE_OPTION_LIST)
+        return base_error_set(
+            err, BASE_INVALID, "%s: given more than %d times", source, BASE_OPTION_LIST_MAX);
     if (option->min == 0 && option->max == 0)
         return base_error_set(
             err, BASE_INVALID, "%s: '%s' is not a valid %s", source, text, option->value_name);

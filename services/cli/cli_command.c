@@ -65,9 +65,11 @@ bool cli_parse_options(const struct cli_command *command, const struct base_opti
 
 int cli_finish(const struct cli_command *command)
 {
-    if (fflush(stdout) != 0 || ferror(stdout))
+    bool was_bad = ferror(stdout) != 0; /* errno is of something later then */
+
+    if (fflush(stdout) != 0)
         return cli_fail(command, "writing to stdout: %s", strerror(errno));
-    return CLI_EXIT_OK;
+    return was_bad ? cli_fail(command, "writing to stdout failed") : CLI_EXIT_OK;
 }
 
 static void note_interrupt(int number)

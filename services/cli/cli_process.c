@@ -12,7 +12,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-static const int waited_signals[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP};
+static const int waited_signals[] = {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGQUIT};
 
 static sigset_t mask_before;
 

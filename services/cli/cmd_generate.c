@@ -6,6 +6,7 @@
 #include "base_alloc.h"
 #include "base_err.h"
 #include "base_limits.h"
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -24,6 +25,7 @@ struct generate {
     struct cli_chat chat;
     struct lmesh_logit_bias logit_biases[BASE_OPTION_LIST_MAX];
     struct cli_answer answer;
+    int output_errno; /* why the text could not be written; 0: it could */
 };
 
 #define NUMBER(long_name, letter_, type_, target_, min_, max_, value, text)                        \
@@ -156,9 +158,11 @@ static int receive(struct generate *self, struct lmesh_request *request)
         if (code != LMESH_OK)
             return code;
         cli_answer_add(&self->answer, part);
-        if (!self->json && part->text_bytes > 0) {
-            (void)fwrite(part->text, 1, part->text_bytes, stdout);
-            (void)fflush(stdout);
+        if (!self->json && part->text_bytes > 0 &&
+            (fwrite(part->text, 1, part->text_bytes, stdout) != part->text_bytes ||
+                fflush(stdout) != 0)) {
+            self->output_errno = errno; /* nobody reads on: the request is given up */
+            return LMESH_OK;
         }
         show_progress(self, part->finish != LMESH_FINISH_NONE);
     } while (part->finish == LMESH_FINISH_NONE);
@@ -167,6 +171,8 @@ static int receive(struct generate *self, struct lmesh_request *request)
 
 static int report(struct generate *self, int code)
 {
+    if (self->output_errno != 0)
+        return cli_fail(self->command, "writing to stdout: %s", strerror(self->output_errno));
     if (code != LMESH_OK && !cli_interrupt_seen())
         return cli_fail(self->command, "%s", lmesh_client_error(self->client.client));
     if (self->json &&

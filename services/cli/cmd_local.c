@@ -192,6 +192,10 @@ static int explain_hopeless(const struct local *self, const struct wire_status_r
 {
     if (reply->error.text[0] != '\0')
         return cli_fail(self->command, "no plan: %s", reply->error.text);
+    if (self->options.worker_count > reply->model.layer_count)
+        return cli_fail(self->command,
+            "%u workers cannot each hold a stage: the model has %u layers",
+            self->options.worker_count, reply->model.layer_count);
     return cli_fail(self->command, "the model's %u layers were not cut into %u stages: %s",
         reply->model.layer_count, self->options.worker_count,
         reply->plan_reason[0] != '\0' ? reply->plan_reason : "the coordinator gave no reason");

@@ -1,5 +1,7 @@
 """Options of generate: the form of the object, stops, penalties, bans, streaming."""
-from mesh import Mesh, check, comma, expected_cases, passed, without_timings
+import subprocess
+
+from mesh import LAYERMESH, Mesh, check, comma, expected_cases, passed, without_timings
 
 story = expected_cases()[1]
 prompt = ['--ids', comma(story['prompt_ids'])]
@@ -46,6 +48,11 @@ with Mesh(2) as mesh:
 
     too_long = mesh.run('generate', '--ids', comma([5] * 1100), code=1)[1]
     check(b'1100' in too_long or b'context' in too_long, too_long)
+    with open('/dev/full', 'wb') as full:
+        for form, reason in (([], b'No space left'), (['--json'], b'could not be printed')):
+            done = subprocess.run([LAYERMESH, 'generate', *prompt, '-n', '900', '--ignore-eos', *form], env=mesh.env,
+                                  stdout=full, stderr=subprocess.PIPE, timeout=60)
+            check(done.returncode == 1 and reason in done.stderr, form, done)
     beyond = mesh.run('generate', '--ids', '4096', code=1)[1]
     check(b'4096' in beyond, beyond)
 passed()

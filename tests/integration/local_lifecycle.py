@@ -41,7 +41,7 @@ with tempfile.TemporaryDirectory() as folder:
     run(*BASE, 'no-such-command-anywhere', code=1)
     check(os.listdir(folder) == [], os.listdir(folder))
 
-    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, None)):
+    for number, status in ((signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGQUIT, 131), (signal.SIGKILL, None)):
         child = subprocess.Popen([LAYERMESH, *BASE, 'sh', '-c', 'echo up; exec sleep 1000'], stdout=subprocess.PIPE)
         check(child.stdout.readline() == b'up\n', 'the command did not start')
         check(len(daemons(folder)) == 4, daemons(folder))
@@ -65,7 +65,7 @@ with tempfile.TemporaryDirectory() as folder:
 
     # More stages than layers cannot be.
     err = run('local', '--model', MODEL, '--workers', '13', '--probe-ms', '20', '--', 'true', code=1)[1]
-    check(b'13' in err and b'12' in err, err)
+    check(b'13 workers' in err and b'12 layers' in err, err)
     wait_until_gone(folder, 'a start that failed')
     os.environ.pop('TMPDIR')
 passed()

@@ -25,6 +25,9 @@ for arguments in ([], ['nonsense'], ['generate'], ['generate', '-p', 'x'], ['gen
     out, err = run(*arguments, code=2)
     check(out == b'' and err != b'', arguments, out, err)
 
+err = run('generate', '-p', 'x', *['--stop', 'x'] * 65, *NOBODY, code=2)[1]
+check(b'64 times' in err, err)
+
 for command in ('local', 'generate', 'score', 'tokenize', 'detokenize', 'status', 'plan', 'version'):
     check(f'layermesh {command}'.encode() in run(command, '--help')[0], command, '--help')
 check(run('version')[0].startswith(b'layermesh '), 'version')
