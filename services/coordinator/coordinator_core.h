@@ -147,6 +147,12 @@ double coordinator_current_ms(struct coordinator *self);
 double coordinator_stage_predicted_ms(struct coordinator *self,
     const struct coordinator_placement *placement, size_t stage, bool as_seen);
 
+/* Whether the worker of a stage has the memory for it. */
+bool coordinator_stage_fits(struct coordinator *self, const struct wire_stage *stage);
+
+/* coordinator_keep.c: puts the workers of a placement where they are now, if that costs little */
+void coordinator_keep(struct coordinator *self, struct coordinator_placement *placement);
+
 /* coordinator_watch.c: hangs, lost micro-batches, drift */
 void coordinator_watch_heartbeat(struct coordinator *self, struct coordinator_member *member);
 void coordinator_suspect(struct coordinator *self, const struct coordinator_member *member,

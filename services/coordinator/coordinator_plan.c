@@ -281,10 +281,12 @@ static void plan_now(struct coordinator *self)
             return;
         rc = coordinator_solve(self, &self->scratch, &err);
     }
-    if (rc == BASE_OK)
+    if (rc == BASE_OK) {
+        coordinator_keep(self, &self->scratch);
         install(self, self->cause[0] ? self->cause : "first plan");
-    else if (!coordinator_serves(self))
+    } else if (!coordinator_serves(self)) {
         make_unavailable(self, &err);
+    }
 }
 
 static bool current_has_unwanted(struct coordinator *self)

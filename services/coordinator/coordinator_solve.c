@@ -194,6 +194,19 @@ double coordinator_stage_predicted_ms(struct coordinator *self,
         stage + 1 == placement->stage_count);
 }
 
+bool coordinator_stage_fits(struct coordinator *self, const struct wire_stage *stage)
+{
+    const struct coordinator_member *member = coordinator_find_worker(self, stage->node_id);
+    struct problem problem;
+
+    if (!member)
+        return false;
+    problem_init(self, &problem);
+    return (double)stage->weight_bytes + (double)stage->kv_bytes +
+               (double)problem.problem.activation_bytes <=
+           (double)member->identity.memory_bytes * (1 - problem.problem.memory_reserve);
+}
+
 double coordinator_current_ms(struct coordinator *self)
 {
     double slowest_ms = 0;

@@ -110,6 +110,61 @@ Test(coordinator_plan, a_lost_stage_is_replaced_at_once)
     test_check_epochs();
 }
 
+static const struct wire_stage *stage_of(const struct wire_plan *plan, const char *node_id)
+{
+    for (size_t i = 0; i < plan->stage_count; i++)
+        if (strcmp(plan->stages[i].node_id, node_id) == 0)
+            return &plan->stages[i];
+    return NULL;
+}
+
+Test(coordinator_plan, a_spare_takes_the_lost_layers_and_the_others_keep_theirs)
+{
+    struct wire_plan before;
+
+    /* Registered first and a little faster, the spare would be given the first stage. */
+    mesh.options.stage_count = 3;
+    test_start();
+    mesh.standby = true;
+    mesh.gigabytes_per_s = 10.4;
+    test_worker(9);
+    mesh.standby = false;
+    mesh.gigabytes_per_s = 10;
+    test_serve(3);
+    before = *test_plan(100);
+    cr_assert_null(stage_of(&before, "worker-9"));
+    const struct wire_stage lost = *stage_of(&before, "worker-2");
+    coordinator_peer_gone(mesh.self, mesh.now_ms, 2);
+    const struct wire_plan *after = test_plan(1);
+    cr_assert_eq(after->stage_count, 3);
+    cr_assert_eq(stage_of(after, "worker-9")->layer_first, lost.layer_first);
+    cr_assert_eq(stage_of(after, "worker-9")->layer_count, lost.layer_count);
+    cr_assert_str_eq(stage_of(after, "worker-9")->endpoint, "inproc://worker-9-9");
+    for (const char *const *name = (const char *[]){"worker-1", "worker-3", NULL}; *name; name++) {
+        cr_assert_eq(stage_of(after, *name)->layer_first, stage_of(&before, *name)->layer_first);
+        cr_assert_eq(stage_of(after, *name)->layer_count, stage_of(&before, *name)->layer_count);
+    }
+    test_check_epochs();
+}
+
+Test(coordinator_plan, a_spare_that_is_much_better_elsewhere_goes_there)
+{
+    /* Three equal workers; the spare is four times as fast: more layers are worth the move. */
+    mesh.options.stage_count = 3;
+    mesh.options.batch_tokens = 1; /* bound by bandwidth */
+    test_start();
+    mesh.standby = true;
+    mesh.gigabytes_per_s = 40;
+    test_worker(9);
+    mesh.standby = false;
+    mesh.gigabytes_per_s = 10;
+    test_serve(3);
+    const uint32_t held = stage_of(test_plan(100), "worker-2")->layer_count;
+    coordinator_peer_gone(mesh.self, mesh.now_ms, 2);
+    cr_assert_gt(stage_of(test_plan(1), "worker-9")->layer_count, held);
+    test_check_epochs();
+}
+
 Test(coordinator_plan, a_worker_lost_while_loading_is_replaced_at_once)
 {
     uint64_t epoch;
