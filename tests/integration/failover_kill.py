@@ -3,7 +3,8 @@ the answers, greedy and seeded, are those of an undisturbed mesh."""
 import os
 import signal
 
-from failover_mesh import GREEDY, LONG_PROMPT, SEEDED, SHORT, begin, collect, is_free, kill, stage_holder, texts
+from failover_mesh import (GREEDY, LONG_PROMPT, SEEDED, SHORT, begin, collect, is_free, is_lost, kill, stage_holder,
+                           texts)
 from mesh import Mesh, check, passed
 
 STAGES = 3
@@ -16,7 +17,8 @@ with Mesh(STAGES, spares=STAGES) as mesh:
         victim = stage_holder(mesh, stage)
         os.kill(victim['pid'], signal.SIGSTOP)
         children = [mesh.start('generate', *LONG_PROMPT, *sampling) for sampling in (GREEDY, SEEDED)]
-        mesh.wait_for(lambda s: s['requests']['running'] == 2, 5, 'the requests do not run')
+        # On a busy machine its lease may end before both run: then it was lost in the prompt all the same.
+        mesh.wait_for(lambda s: s['requests']['running'] == 2 or is_lost(s, victim), 20, 'the requests do not run')
         kill(victim)
         check(collect(children) == undisturbed, 'killed in prefill, stage', stage, victim['id'])
         check(stage_holder(mesh, stage)['id'] != victim['id'], 'the lost worker still holds a stage')

@@ -7,7 +7,8 @@ import tempfile
 
 from mesh import LAYERMESH, MODEL, PROBE_MS, Mesh, check, expected_cases
 
-SHORT = ['-p', 'Tell me a story about a fox.', '-n', 400, '--ignore-eos']
+# Answers that are still being written when the kill comes, also on a busy machine.
+SHORT = ['-p', 'Tell me a story about a fox.', '-n', 900, '--ignore-eos']
 # Long enough to be read in many micro-batches.
 LONG_PROMPT = ['-p', ' '.join(case['text'] for case in expected_cases())[:2400], '-n', 40, '--ignore-eos']
 GREEDY = []
@@ -48,6 +49,10 @@ def collect(children):
 
 def texts(mesh, prompt):
     return [mesh.run('generate', *prompt, *sampling)[0] for sampling in (GREEDY, SEEDED)]
+
+
+def is_lost(status, worker):
+    return any(w['id'] == worker['id'] and w['state'] == 'lost' for w in status['workers'])
 
 
 def is_free(status):
