@@ -1,7 +1,7 @@
 /* Many runs on many pools with no framework around: the program for the thread sanitizer.
  * Prints nothing; the exit status is the number of failed checks. */
-#include "base_err.h"
 #include "tensor_pool.h"
+#include "base_err.h"
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
