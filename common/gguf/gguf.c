@@ -312,6 +312,32 @@ const struct gguf_tensor *gguf_tensor_find(const struct gguf *self, const char *
     return *slot == 0 ? NULL : &self->tensors[*slot - 1];
 }
 
+uint64_t gguf_row_count(const struct gguf_tensor *tensor)
+{
+    return tensor->dimensions[1] * tensor->dimensions[2] * tensor->dimensions[3];
+}
+
+size_t gguf_row_bytes(const struct gguf_tensor *tensor)
+{
+    uint64_t rows = gguf_row_count(tensor);
+
+    return rows == 0 ? 0 : (size_t)(tensor->bytes / rows);
+}
+
+int gguf_read_rows(const struct gguf *self, const struct gguf_tensor *tensor, uint64_t row_first,
+    uint64_t row_count, uint8_t *buffer, const uint8_t **ret_rows, struct base_error *err)
+{
+    uint64_t rows = gguf_row_count(tensor);
+
+    (void)buffer;
+    if (row_first > rows || row_count > rows - row_first)
+        return base_error_set(err, BASE_INVALID, "%s: %s: rows %llu + %llu, but there are %llu",
+            gguf_path_tail(gguf_path(self)), tensor->name, (unsigned long long)row_first,
+            (unsigned long long)row_count, (unsigned long long)rows);
+    *ret_rows = tensor->data + row_first * gguf_row_bytes(tensor);
+    return BASE_OK;
+}
+
 void gguf_advise(const struct gguf *self, const struct gguf_tensor *tensor, bool needed)
 {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);

@@ -24,8 +24,19 @@ enum gguf_type {
     GGUF_F32 = 0,
     GGUF_F16 = 1,
     GGUF_Q4_0 = 2,
+    GGUF_Q4_1 = 3,
+    GGUF_Q5_0 = 6,
+    GGUF_Q5_1 = 7,
     GGUF_Q8_0 = 8,
+    GGUF_Q2_K = 10,
+    GGUF_Q3_K = 11,
+    GGUF_Q4_K = 12,
+    GGUF_Q5_K = 13,
+    GGUF_Q6_K = 14,
+    GGUF_IQ4_NL = 20,
+    GGUF_IQ4_XS = 23,
     GGUF_BF16 = 30,
+    GGUF_MXFP4 = 39,
 };
 
 /* One row of the tensor table. */
@@ -34,7 +45,7 @@ struct gguf_tensor {
     uint32_t type;
     uint32_t dimension_count;
     uint64_t dimensions[GGUF_DIMENSIONS_MAX]; /* [0] is the row length, the fastest; unused: 1 */
-    const uint8_t *data; /* inside the mapping, not aligned beyond the file's alignment */
+    const uint8_t *data; /* inside the mapping, any alignment; read through gguf_read_rows() */
     uint64_t bytes;
     uint64_t file_offset;  /* of data, in its part */
     uint64_t table_offset; /* of this row, in its part, for messages */
@@ -80,6 +91,20 @@ const struct gguf_tensor *gguf_tensor_at(const struct gguf *self, size_t index);
 
 /* NULL when there is none. */
 const struct gguf_tensor *gguf_tensor_find(const struct gguf *self, const char *name);
+
+/* Rows of a tensor, over dimensions 1 to 3, and bytes of one row. */
+uint64_t gguf_row_count(const struct gguf_tensor *tensor);
+size_t gguf_row_bytes(const struct gguf_tensor *tensor);
+
+/*
+ * The bytes of rows [row_first, row_first + row_count), as the type stores them, one after the
+ * other: the one way to read tensor data. *ret_rows points into the mapping where the rows lie in
+ * a file, else into buffer (the caller's, row_count * gguf_row_bytes() bytes, any alignment), and
+ * is good until buffer or the file goes. Any thread. Returns BASE_OK, BASE_INVALID (no such rows),
+ * BASE_IO or BASE_NOMEM, with *err filled.
+ */
+int gguf_read_rows(const struct gguf *self, const struct gguf_tensor *tensor, uint64_t row_first,
+    uint64_t row_count, uint8_t *buffer, const uint8_t **ret_rows, struct base_error *err);
 
 /* Advises the kernel: these bytes of the mapping are needed soon (true) or no longer (false). */
 void gguf_advise(const struct gguf *self, const struct gguf_tensor *tensor, bool needed);

@@ -111,6 +111,9 @@ struct stage_load_progress {
 };
 int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
     struct stage_load_progress *progress, struct stage_unit **ret_unit, struct base_error *err);
+/* A vector as f32, [dimensions[0]]; freed with base_free(). */
+int stage_load_vector(const struct model *model, const struct gguf_tensor *tensor,
+    float **ret_vector, struct base_error *err);
 
 /* stage_check.c */
 int stage_check_options(

@@ -6,7 +6,6 @@
 #include "base_alloc.h"
 #include "base_err.h"
 #include "gguf.h"
-#include "tensor_type.h"
 #include <math.h>
 
 int stage_rope_init(struct stage *self, struct base_error *err)
@@ -15,12 +14,16 @@ int stage_rope_init(struct stage *self, struct base_error *err)
     const struct gguf_tensor *factors = model_rope_factors(self->model);
     size_t count = config->rotary_dim / 2;
 
-    self->frequencies = base_alloc_array(count, sizeof(float));
-    if (self->frequencies == NULL)
-        return base_error_set(err, BASE_NOMEM, "stage: no memory");
     /* Holds the factors until each is replaced by its frequency. */
-    if (factors != NULL)
-        tensor_dequantize_row(factors->type, factors->data, count, self->frequencies);
+    if (factors != NULL) {
+        int rc = stage_load_vector(self->model, factors, &self->frequencies, err);
+        if (rc != BASE_OK)
+            return rc;
+    } else {
+        self->frequencies = base_alloc_array(count, sizeof(float));
+        if (self->frequencies == NULL)
+            return base_error_set(err, BASE_NOMEM, "stage: no memory");
+    }
     for (size_t i = 0; i < count; i++) {
         float factor = factors != NULL ? self->frequencies[i] : 1.0f;
         double exponent = -2.0 * (double)i / (double)config->rotary_dim;

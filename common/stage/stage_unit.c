@@ -106,26 +106,49 @@ static int load_matrix(const struct model *model, const struct gguf_tensor *tens
     size_t chunk = CHUNK_BYTES / row_bytes / TENSOR_ROW_GROUP * TENSOR_ROW_GROUP;
     if (chunk == 0)
         chunk = TENSOR_ROW_GROUP;
+    if (chunk > rows)
+        chunk = rows;
+    /* Rows that are made on demand need a place. */
+    uint8_t *buffer = tensor->data == NULL ? base_alloc_array(chunk, row_bytes) : NULL;
+    if (tensor->data == NULL && buffer == NULL)
+        return base_error_set(err, BASE_NOMEM, "%s: no memory for rows", tensor->name);
     gguf_advise(model_file(model), tensor, true);
     for (size_t row = 0; row < rows && rc == BASE_OK; row += chunk) {
         size_t count = rows - row < chunk ? rows - row : chunk;
-        tensor_matrix_pack(*ret_matrix, row, count, tensor->data + row * row_bytes);
-        rc = report(progress, count * row_bytes, err);
+        const uint8_t *from = NULL;
+        rc = gguf_read_rows(model_file(model), tensor, row, count, buffer, &from, err);
+        if (rc == BASE_OK) {
+            tensor_matrix_pack(*ret_matrix, row, count, from);
+            rc = report(progress, count * row_bytes, err);
+        }
     }
     /* Packed weights are a copy: the pages of the file need not stay. */
     gguf_advise(model_file(model), tensor, false);
+    base_free(buffer);
     return rc;
 }
 
-static int load_vector(const struct gguf_tensor *tensor, float **ret_vector, struct base_error *err)
+int stage_load_vector(const struct model *model, const struct gguf_tensor *tensor,
+    float **ret_vector, struct base_error *err)
 {
     size_t count = (size_t)tensor->dimensions[0];
+    uint8_t *buffer = tensor->data == NULL ? base_alloc((size_t)tensor->bytes) : NULL;
+    float *vector = base_alloc_array(count, sizeof(float));
+    const uint8_t *row = NULL;
+    int rc = BASE_OK;
 
-    *ret_vector = base_alloc_array(count, sizeof(float));
-    if (*ret_vector == NULL)
-        return base_error_set(err, BASE_NOMEM, "%s: no memory", tensor->name);
-    tensor_dequantize_row(tensor->type, tensor->data, count, *ret_vector);
-    return BASE_OK;
+    if (vector == NULL || (tensor->data == NULL && buffer == NULL))
+        rc = base_error_set(err, BASE_NOMEM, "%s: no memory", tensor->name);
+    if (rc == BASE_OK)
+        rc = gguf_read_rows(model_file(model), tensor, 0, 1, buffer, &row, err);
+    if (rc == BASE_OK) {
+        tensor_dequantize_row(tensor->type, row, count, vector);
+        *ret_vector = vector;
+        vector = NULL;
+    }
+    base_free(vector);
+    base_free(buffer);
+    return rc;
 }
 
 int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
@@ -148,7 +171,7 @@ int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
                 model, sources.matrices[i], fast_float, progress, &unit->matrices[i], err);
     for (size_t i = 0; i < STAGE_VECTORS && rc == BASE_OK; i++)
         if (sources.vectors[i] != NULL)
-            rc = load_vector(sources.vectors[i], &unit->vectors[i], err);
+            rc = stage_load_vector(model, sources.vectors[i], &unit->vectors[i], err);
     if (rc == BASE_OK)
         *ret_unit = unit;
     else

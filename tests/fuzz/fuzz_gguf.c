@@ -34,7 +34,9 @@ static void read_all(const struct gguf *file)
     }
     for (size_t i = 0; i < gguf_tensor_count(file); i++) {
         const struct gguf_tensor *tensor = gguf_tensor_at(file, i);
-        used += tensor->data[0] + tensor->data[tensor->bytes - 1];
+        const uint8_t *rows = NULL;
+        if (gguf_read_rows(file, tensor, 0, gguf_row_count(tensor), NULL, &rows, &err) == BASE_OK)
+            used += rows[0] + rows[tensor->bytes - 1];
     }
     if (used == SIZE_MAX) /* so that the reads are not thrown away */
         abort();

@@ -91,6 +91,24 @@ Test(gguf_demo, tensors)
     gguf_close(&file);
 }
 
+Test(gguf_demo, rows)
+{
+    struct gguf *file = open_demo();
+    struct base_error err = {0};
+    const uint8_t *rows = NULL;
+    const struct gguf_tensor *tensor = gguf_tensor_find(file, "token_embd.weight");
+
+    cr_assert_eq(gguf_row_count(tensor), 4096);
+    cr_assert_eq(gguf_row_bytes(tensor), 256 / 32 * 34);
+    cr_assert_eq(gguf_read_rows(file, tensor, 3, 2, NULL, &rows, &err), BASE_OK);
+    cr_assert_eq(rows, tensor->data + 3 * (256 / 32 * 34));
+    cr_assert_eq(gguf_read_rows(file, tensor, 4096, 0, NULL, &rows, &err), BASE_OK);
+    cr_assert_eq(gguf_read_rows(file, tensor, 4095, 2, NULL, &rows, &err), BASE_INVALID);
+    cr_assert_not_null(strstr(err.text, "token_embd.weight"), "%s", err.text);
+    cr_assert_eq(gguf_read_rows(file, tensor, UINT64_MAX, 2, NULL, &rows, &err), BASE_INVALID);
+    gguf_close(&file);
+}
+
 Test(gguf_demo, fingerprint_is_stable)
 {
     struct gguf *one = open_demo();
