@@ -54,6 +54,20 @@ struct stage_sources {
     const struct gguf_tensor *vectors[STAGE_VECTORS];
 };
 
+/*
+ * What one layer's attention does, beside the products. Every sum and maximum runs over the
+ * positions that a query sees, in ascending order.
+ */
+struct stage_attention {
+    float scale;        /* of q . k */
+    float softcap;      /* s = softcap * tanh(s / softcap), before the mask; 0: none */
+    uint32_t window;    /* positions seen including its own; 0: all. Not causal: those at most
+                         * window / 2 away */
+    bool causal;        /* false: every position of the sequence that is in the cache after this
+                         * batch's keys and values were written */
+    const float *sinks; /* [head_count] one more logit in each softmax's denominator; or NULL */
+};
+
 /* One token of the batch being run. */
 struct stage_token {
     const struct stage_sequence *sequence;
@@ -130,8 +144,9 @@ struct stage_run_context {
     struct stage *stage;
     struct tensor_pool *pool;
     const struct stage_unit *block;
-    const float *norm; /* weight of the norm to apply */
-    uint32_t layer;    /* of the stage's own blocks, for the cache */
+    const struct stage_attention *attention; /* of this layer */
+    const float *norm;                       /* weight of the norm to apply */
+    uint32_t layer;                          /* of the stage's own blocks, for the cache */
     uint32_t token_count;
     size_t row_first; /* of the head's chunk */
     size_t row_count;
@@ -148,7 +163,9 @@ void stage_prepare(struct stage_run_context *run, const float *x, size_t count,
 int stage_rope_init(struct stage *self, struct base_error *err);
 void stage_rope_angles(struct stage_run_context *run, uint32_t token);
 
-/* stage_attention.c: attention of all tokens from q and the cache into buffers.attention. */
+/* stage_attention.c: attention of all tokens from q and the cache into buffers.attention, as
+ * run->attention says. Keys and values of the whole batch are in the cache by then. */
+struct stage_attention stage_attention_default(const struct model_config *config);
 void stage_attention(struct stage_run_context *run);
 
 /* stage_head.c: norm, head and reduction of the wanted rows. */

@@ -184,7 +184,8 @@ int stage_run(struct stage *self, struct tensor_pool *pool, const struct stage_s
     size_t sequence_count, const void *tokens_or_hidden, size_t input_bytes,
     struct stage_output *ret_output, struct base_error *err)
 {
-    struct stage_run_context run = {.stage = self, .pool = pool};
+    struct stage_attention attention = stage_attention_default(self->config);
+    struct stage_run_context run = {.stage = self, .pool = pool, .attention = &attention};
     int rc = stage_check_batch(
         self, sequences, sequence_count, tokens_or_hidden, input_bytes, &run.token_count, err);
 

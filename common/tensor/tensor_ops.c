@@ -37,6 +37,33 @@ float tensor_exp_row(const float *x, size_t count, float shift, float *y)
     return tensor_kernels_get()->exp_shifted(x, count, shift, y);
 }
 
+/* tanh(|z|) = (1 - e) / (1 + e), e = exp(-2 |z|): no overflow, and 1 far out. Close to 0 the
+ * difference loses what an odd series keeps. */
+static float softcap_of(float x, float cap, float exponential)
+{
+    float z = x / cap, square = z * z;
+    float t = (1.0f - exponential) / (1.0f + exponential);
+
+    if (square < 0x1p-6f)
+        return x * (1.0f + square * (-1.0f / 3.0f +
+                                        square * (2.0f / 15.0f - square * (17.0f / 315.0f))));
+    return cap * (z < 0 ? -t : t);
+}
+
+void tensor_softcap(const float *x, size_t count, float cap, float *y)
+{
+    float e[64];
+
+    for (size_t first = 0; first < count; first += 64) {
+        size_t part = count - first < 64 ? count - first : 64;
+        for (size_t i = 0; i < part; i++)
+            e[i] = -2.0f * fabsf(x[first + i] / cap);
+        (void)tensor_kernels_get()->exp_shifted(e, part, 0, e);
+        for (size_t i = 0; i < part; i++)
+            y[first + i] = softcap_of(x[first + i], cap, e[i]);
+    }
+}
+
 float tensor_max(const float *x, size_t count)
 {
     base_assert(count != 0);

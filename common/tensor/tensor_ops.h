@@ -21,6 +21,9 @@ void tensor_silu_mul(const float *gate, const float *up, size_t count, float *y)
 /* exp(x) by a polynomial of our own: at most 2 ulp from exact, 0 below -87.3, the same on all ISAs. */
 float tensor_exp(float x);
 
+/* y[i] = cap * tanh(x[i] / cap) with our own exp, cap > 0.  x, y [count] f32; y may be x. */
+void tensor_softcap(const float *x, size_t count, float cap, float *y);
+
 /* y[i] = exp(x[i] - shift), returns the sum of y over 16 lanes: the numerator and the denominator
  * of a softmax with shift = max(x).  x, y [count] f32; y may be x; shift finite. */
 float tensor_exp_row(const float *x, size_t count, float shift, float *y);

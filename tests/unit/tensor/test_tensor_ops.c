@@ -227,3 +227,32 @@ Test(tensor_ops, top_with_ties_zeros_and_nan)
         x[i] = i < 299 ? NAN : -INFINITY;
     check_top(x, 300, 3);
 }
+
+Test(tensor_ops, softcap_is_close_to_tanh_on_all_instruction_sets)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    float x[COUNT_MAX], expected[COUNT_MAX], y[COUNT_MAX];
+
+    fill(11, x, COUNT_MAX);
+    x[0] = 0;
+    x[1] = 1e30f;
+    x[2] = -1e30f;
+    x[3] = 1e-20f;
+    x[4] = INFINITY;
+    for (size_t c = 0; c < 2; c++) {
+        float cap = c == 0 ? 50.0f : 1.5f;
+        tensor_kernels_use("scalar");
+        tensor_softcap(x, COUNT_MAX, cap, expected);
+        for (size_t i = 0; i < COUNT_MAX; i++) {
+            double exact = cap * tanh((double)x[i] / cap);
+            cr_assert_float_eq(expected[i], exact, fabs(exact) * 1e-6, "%g", (double)x[i]);
+        }
+        for (size_t k = 0; k < 3; k++) {
+            if (!tensor_kernels_use(isas[k]))
+                continue;
+            tensor_softcap(x, COUNT_MAX, cap, y);
+            cr_assert_eq(memcmp(y, expected, sizeof(y)), 0, "%s", isas[k]);
+        }
+    }
+    tensor_kernels_use(NULL);
+}
