@@ -28,6 +28,10 @@ double text_exp(double x)
     /* ln 2 in two parts, so that k * high is exact for the k that occur. */
     static const double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
     static const double per_ln2 = 1.44269504088896338700e+00;
+    /* 1 / 13!, 1 / 12! ... 1 / 0! */
+    static const double inverse_factorials[] = {1.0 / 6227020800.0, 1.0 / 479001600.0,
+        1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0,
+        1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0};
 
     if (!(x >= -708.0))
         return 0.0;
@@ -35,13 +39,38 @@ double text_exp(double x)
         x = 0.0;
     int k = (int)(x * per_ln2 - 0.5); /* towards zero: the nearest integer */
     double r = (x - k * high) - k * low;
-    double sum = 1.0;
+    double sum = 1.0 / 87178291200.0;
 
     /* Taylor series, Horner form: |r| <= 0.35, so the first term left out is below 1e-17. */
-    for (int n = 14; n > 0; n--)
-        sum = 1.0 + sum * r / n;
+    for (int n = 0; n < 14; n++)
+        sum = sum * r + inverse_factorials[n];
     uint64_t bits = (uint64_t)(k + 1023) << 52; /* 2^k; k >= -1022 */
     double scale;
     memcpy(&scale, &bits, sizeof(scale));
     return sum * scale;
+}
+
+double text_log(double x)
+{
+    static const double ln2 = 6.93147180559945286227e-01, root2 = 1.41421356237309514547e+00;
+    uint64_t bits;
+    int exponent = 0;
+
+    if (x < 2.2250738585072014e-308) { /* subnormal: made normal first */
+        x *= 18014398509481984.0;
+        exponent = -54;
+    }
+    memcpy(&bits, &x, sizeof(bits));
+    exponent += (int)((bits >> 52) & 0x7ff) - 1023;
+    bits = (bits & UINT64_C(0x000fffffffffffff)) | UINT64_C(0x3ff0000000000000);
+    memcpy(&x, &bits, sizeof(x));
+    if (x > root2) {
+        x *= 0.5;
+        exponent++;
+    }
+    /* ln x = 2 artanh s; |s| <= 0.172, so the first term left out is below 1e-18. */
+    double s = (x - 1.0) / (x + 1.0), square = s * s, sum = 0.0;
+    for (int n = 23; n > 1; n -= 2)
+        sum = (sum + 1.0 / n) * square;
+    return exponent * ln2 + (2.0 * s + 2.0 * s * sum);
 }

@@ -11,4 +11,7 @@ void text_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ret[
  * in the last bit between versions, and with it the token drawn. */
 double text_exp(double x);
 
+/* Natural logarithm of a positive finite x to about one unit in the last place; likewise. */
+double text_log(double x);
+
 #endif

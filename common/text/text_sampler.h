@@ -1,10 +1,13 @@
 /*
  * From logits to a token. Order of samplers (as users of llama.cpp and OpenAI's API expect):
- * logit bias, penalties, top-k, top-p, min-p, temperature, draw. Greedy when temperature is 0.
+ * logit bias, penalties, DRY, bans, top-n-sigma, top-k, typical, top-p, min-p, XTC, temperature
+ * (fixed or dynamic), draw. With a temperature of 0 the best one after DRY and bans is taken and
+ * none of the samplers behind them matters.
  *
- * A draw is a pure function of (seed, position, candidates): the random number is Philox4x32-10
- * keyed by seed with position as counter (Salmon et al., SC'11), so neither retries nor the
- * history of calls change it.
+ * A draw is a pure function of (seed, position, history, candidates): random numbers are
+ * Philox4x32-10 keyed by seed with position as counter (Salmon et al., SC'11), so neither retries
+ * nor the history of calls change it. Hence no mirostat: its state depends on the logits of all
+ * earlier tokens, so that it could not be rebuilt from the tokens alone.
  */
 #ifndef TEXT_SAMPLER_H
 #define TEXT_SAMPLER_H
@@ -13,19 +16,35 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* DRY looks back on so many tokens at most. */
+#define TEXT_DRY_WINDOW 8192
+
 struct text_logit_bias {
     uint32_t id;
     float bias;
 };
 
-/* Zero switches a sampler off. */
+/* Zero switches a sampler off, and gives a parameter of one that is on its usual value. */
 struct text_sampling {
     float temperature;
+    float dynatemp_range;    /* temperature +- range, by the entropy of what is left */
+    float dynatemp_exponent; /* 0: 1 */
     uint32_t top_k;
     float top_p, min_p;
+    float typical_p;   /* 0 or 1: off */
+    float top_n_sigma; /* keeps logits within so many standard deviations of the largest */
+    uint32_t min_keep; /* typical, top-p, min-p and XTC leave so many at least; 0: 1 */
+    float xtc_probability;
+    float xtc_threshold;    /* 0: 0.1; above 0.5 XTC does nothing */
     float repeat_penalty;   /* 0 or 1: off */
     uint32_t repeat_last_n; /* 0: 64 */
     float presence_penalty, frequency_penalty;
+    float dry_multiplier;
+    float dry_base;              /* 0: 1.75 */
+    uint32_t dry_allowed_length; /* repeats shorter than this are free; 0: 2 */
+    uint32_t dry_last_n;         /* 0: TEXT_DRY_WINDOW */
+    const uint8_t *dry_breakers; /* bit id: the token ends a repeat; NULL: none does */
+    size_t dry_breaker_ids;      /* ids that have a bit */
     uint64_t seed;
     const struct text_logit_bias *biases;
     size_t bias_count;

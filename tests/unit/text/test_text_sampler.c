@@ -114,6 +114,117 @@ Test(text_sampler, draws_follow_the_probabilities)
     cr_assert_eq(pick(&sampling, logits, 4, NULL, 0, 77), pick(&sampling, logits, 4, NULL, 0, 77));
 }
 
+/*
+ * Over many positions each token comes as often as its probability says: the chi-square statistic
+ * of a seed that is fixed, so that the outcome is too, against its 99.9 % quantile.
+ */
+static double chi_square(const struct text_sampling *sampling, const float *logits,
+    const double *shares, size_t count, int draws)
+{
+    int counts[64] = {0};
+    double statistic = 0, total = 0;
+
+    for (size_t i = 0; i < count; i++)
+        total += shares[i];
+    for (int position = 0; position < draws; position++)
+        counts[pick(sampling, logits, count, NULL, 0, (uint64_t)position)]++;
+    for (size_t i = 0; i < count; i++) {
+        double expected = draws * shares[i] / total;
+        if (expected > 0)
+            statistic += pow(counts[i] - expected, 2) / expected;
+        else
+            cr_assert_eq(counts[i], 0, "%zu was cut", i);
+    }
+    return statistic;
+}
+
+Test(text_sampler, draws_pass_a_chi_square_test)
+{
+    float logits[24];
+    double shares[24];
+    struct text_sampling s = {.temperature = 0.7f, .seed = 1};
+
+    for (int i = 0; i < 24; i++) {
+        logits[i] = (float)((i * 7) % 24) / 8.0f;
+        shares[i] = exp((double)logits[i] / 0.7);
+    }
+    cr_expect_lt(chi_square(&s, logits, shares, 24, 20000), 49.7); /* 23 degrees of freedom */
+    s.seed = UINT64_C(1) << 63;
+    cr_expect_lt(chi_square(&s, logits, shares, 24, 20000), 49.7);
+    s.top_k = 8; /* the 8 best, as likely among themselves as before */
+    for (int i = 0; i < 24; i++)
+        shares[i] = (i * 7) % 24 >= 16 ? shares[i] : 0;
+    cr_expect_lt(chi_square(&s, logits, shares, 24, 20000), 24.3); /* 7 */
+    /* Half of the time XTC takes all but the eighth away; the others keep their shares. */
+    s.xtc_probability = 0.5f;
+    s.xtc_threshold = 0.01f;
+    double total = 0;
+    for (int i = 0; i < 24; i++)
+        total += shares[i];
+    for (int i = 0; i < 24; i++)
+        shares[i] = shares[i] / total / 2 + ((i * 7) % 24 == 16 ? 0.5 : 0);
+    cr_expect_lt(chi_square(&s, logits, shares, 24, 20000), 24.3);
+}
+
+/* An even choice is drawn at temperature + range, a sure one at temperature - range. */
+Test(text_sampler, dynamic_temperature_follows_the_entropy)
+{
+    struct text_sampling s = {.temperature = 1, .dynatemp_range = 1, .seed = 6};
+    const float sure[] = {0, 400}, even[] = {3, 3, 3, 3};
+    float some[24];
+    double shares[24], entropy = 0, total = 0;
+
+    for (uint64_t position = 0; position < 300; position++)
+        cr_assert_eq(pick(&s, sure, 2, NULL, 0, position), 1);
+    cr_expect_lt(chi_square(&s, even, (const double[]){1, 1, 1, 1}, 4, 8000), 16.3);
+    s.dynatemp_exponent = 0.5f;
+    for (int i = 0; i < 24; i++) {
+        some[i] = (float)i / 6.0f;
+        total += shares[i] = exp((double)some[i]);
+    }
+    for (int i = 0; i < 24; i++)
+        entropy -= shares[i] / total * log(shares[i] / total);
+    double temperature = 2 * pow(entropy / log(24), 0.5);
+    for (int i = 0; i < 24; i++)
+        shares[i] = exp((double)some[i] / temperature);
+    cr_expect_lt(chi_square(&s, some, shares, 24, 20000), 49.7);
+}
+
+/* Each pair of neighbours in the chain, with numbers for which the other order differs. */
+Test(text_sampler, order_of_the_chain)
+{
+    const float logits[] = {logf(0.1f), logf(0.4f), logf(0.2f), logf(0.3f)};
+    const float wide[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 4, 4.2f};
+    struct text_sampling s = {.temperature = 1, .top_n_sigma = 1, .top_k = 10};
+
+    /* sigma of all eleven is 1.57; of the ten best alike 1.6, of the two best 0.1 */
+    cr_expect_eq(drawn(&s, wide, 11), 0x600);
+    s.top_k = 2;
+    cr_expect_eq(drawn(&s, wide, 11), 0x600, "top-n-sigma is before top-k");
+    /* top-k leaves 4/7 and 3/7, of which the second is the typical one; of all it is 0.3 */
+    s = (struct text_sampling){.temperature = 1, .top_k = 2, .typical_p = 0.1f};
+    cr_expect_eq(drawn(&s, logits, 4), 0x2, "typical is behind top-k");
+    s.top_k = 0;
+    cr_expect_eq(drawn(&s, logits, 4), 0x8);
+    /* typical leaves 0.3 and 0.2; top-p of 0.55 then only the first */
+    s = (struct text_sampling){.temperature = 1, .typical_p = 0.45f, .top_p = 0.55f};
+    cr_expect_eq(drawn(&s, logits, 4), 0x8, "top-p is behind typical");
+    /* XTC sees what min-p left: without it, the last one above the threshold is another */
+    s = (struct text_sampling){
+        .temperature = 1, .min_p = 0.6f, .xtc_probability = 1, .xtc_threshold = 0.15f};
+    cr_expect_eq(drawn(&s, logits, 4), 0x8, "XTC is behind min-p");
+    /* XTC before the temperature: at 5 all would be above the threshold */
+    s = (struct text_sampling){.temperature = 5, .xtc_probability = 1, .xtc_threshold = 0.25f};
+    cr_expect_eq(drawn(&s, logits, 4), 0xd, "the temperature is behind XTC");
+    /* A minimum to keep for each of them. */
+    s = (struct text_sampling){.temperature = 1, .top_p = 0.01f, .min_keep = 3};
+    cr_expect_eq(drawn(&s, logits, 4), 0xe);
+    s = (struct text_sampling){.temperature = 1, .min_p = 0.99f, .min_keep = 2};
+    cr_expect_eq(drawn(&s, logits, 4), 0xa);
+    s = (struct text_sampling){.temperature = 1, .xtc_probability = 1, .min_keep = 3};
+    cr_expect_eq(drawn(&s, logits, 4), 0xf);
+}
+
 /* The draw takes the first whose running sum exceeds r times the total, in falling order. */
 Test(text_sampler, a_draw_is_the_inverse_of_the_running_sum)
 {
@@ -240,6 +351,18 @@ Test(text_sampler, how_many_candidates_are_needed)
     s.repeat_penalty = 1.5f;
     s.repeat_last_n = UINT32_MAX;
     cr_expect_eq(NEEDED(0, 2048), 102);
+    s = (struct text_sampling){.temperature = 1, .top_k = 10, .typical_p = 0.5f, .min_p = 0.1f};
+    s.xtc_probability = 1;
+    s.dynatemp_range = 0.5f;
+    cr_expect_eq(NEEDED(0, 2048), 10); /* all of these look at what top-k leaves */
+    s.dry_multiplier = 1;              /* one token that came 99 times before */
+    cr_expect_eq(NEEDED(0, 2048), 10 + 98);
+    s.dry_last_n = 20;
+    cr_expect_eq(NEEDED(0, 2048), 10 + 18);
+    s.top_n_sigma = 1; /* looks at the spread of all logits, before top-k */
+    cr_expect_eq(NEEDED(0, 2048), 0);
+    s.temperature = 0;
+    cr_expect_eq(NEEDED(0, 2048), 1 + 18);
 #undef NEEDED
 }
 
@@ -275,6 +398,22 @@ static struct text_sampling random_sampling(uint64_t *state, struct text_logit_b
         biases[i] = (struct text_logit_bias){
             text_test_random(state) % VOCAB, random_float(state, -5.0f, 0.0f)};
     s.biases = biases;
+    if ((kind & 0x800) != 0)
+        s.typical_p = random_float(state, 0.0f, 1.0f);
+    if ((kind & 0x3000) == 0)
+        s.top_n_sigma = random_float(state, 0.0f, 3.0f);
+    if ((kind & 0x4000) != 0)
+        s.xtc_probability = random_float(state, 0.0f, 1.0f);
+    if ((kind & 0x8000) != 0)
+        s.xtc_threshold = random_float(state, 0.0f, 0.3f);
+    if ((kind & 0x10000) != 0)
+        s.dynatemp_range = random_float(state, 0.0f, 1.0f);
+    if ((kind & 0x20000) != 0)
+        s.dynatemp_exponent = random_float(state, 0.2f, 2.0f);
+    if ((kind & 0x40000) != 0)
+        s.dry_multiplier = random_float(state, 0.1f, 2.0f);
+    if ((kind & 0x180000) == 0)
+        s.min_keep = text_test_random(state) % 8;
     return s;
 }
 
@@ -308,7 +447,7 @@ Test(text_sampler, a_part_gives_what_the_whole_gives)
             row[i] = (struct text_candidate){
                 i, (float)((int)(text_test_random(&state) % 200) - 100) / 8.0f};
         for (size_t i = 0; i < history_count; i++)
-            history[i] = text_test_random(&state) % (VOCAB + 20);
+            history[i] = text_test_random(&state) % (round % 2 == 0 ? VOCAB + 20 : 3);
         for (size_t i = 0; i < banned_count; i++)
             banned[i] = text_test_random(&state) % VOCAB;
         memcpy(mixed, row, sizeof(row));
