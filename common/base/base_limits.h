@@ -15,6 +15,8 @@
 #define LIMIT_ENDPOINT_BYTES 256 /* endpoints, with the NUL */
 #define LIMIT_RATES_MAX      16  /* measured weight types per worker */
 
+#define LIMIT_MODEL_HEADER_BYTES 1073741824 /* metadata of a model: tokenizer and all */
+
 #define LIMIT_PAGE_TOKENS        64     /* positions in one KV page */
 #define LIMIT_CONTEXT_TOKENS_MAX 131072 /* positions in one sequence */
 #define LIMIT_PAGES_PER_SEQUENCE (LIMIT_CONTEXT_TOKENS_MAX / LIMIT_PAGE_TOKENS)

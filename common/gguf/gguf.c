@@ -48,6 +48,8 @@ static void part_release(struct gguf_part *part)
 {
     if (part->mapped)
         (void)munmap((void *)part->data, part->bytes);
+    if (part->owned)
+        base_free((void *)part->data);
     base_free(part->path);
     base_free(part->entries);
     base_free(part->keys.slots);
@@ -59,6 +61,8 @@ void gguf_close(struct gguf **self_p)
 
     if (self == NULL)
         return;
+    if (self->source.release != NULL)
+        self->source.release(self->source.context);
     for (size_t i = 0; i < self->part_count; i++)
         part_release(&self->parts[i]);
     base_free(self->parts);
@@ -98,8 +102,7 @@ static int part_map(struct gguf_part *part, struct base_error *err)
     return rc;
 }
 
-/* A zeroed file object with room for part_count parts and the path of its first. */
-static struct gguf *file_new(const char *path)
+struct gguf *gguf_new(const char *path)
 {
     struct gguf *self = base_alloc_zeroed(1, sizeof(*self));
 
@@ -212,9 +215,9 @@ static int open_parts(struct gguf *self, uint64_t count, struct base_error *err)
     return rc;
 }
 
-static uint64_t file_fingerprint(const struct gguf *self)
+uint64_t gguf_hash_headers(const struct gguf *self, uint64_t seed)
 {
-    uint64_t hash = 0;
+    uint64_t hash = seed;
 
     /* Each part's hash seeds the next, so that order counts. */
     for (size_t i = 0; i < self->part_count; i++)
@@ -239,7 +242,7 @@ static int file_open(struct gguf **self_p, bool from_memory, struct base_error *
             rc = open_parts(self, count, err);
     }
     if (rc == BASE_OK)
-        self->fingerprint = file_fingerprint(self);
+        self->fingerprint = gguf_hash_headers(self, 0);
     else
         gguf_close(self_p);
     return rc;
@@ -247,7 +250,7 @@ static int file_open(struct gguf **self_p, bool from_memory, struct base_error *
 
 int gguf_open(const char *path, struct gguf **ret_file, struct base_error *err)
 {
-    struct gguf *self = file_new(path);
+    struct gguf *self = gguf_new(path);
 
     if (self == NULL)
         return base_error_set(err, BASE_NOMEM, "%s: no memory", gguf_path_tail(path));
@@ -264,7 +267,7 @@ int gguf_open(const char *path, struct gguf **ret_file, struct base_error *err)
 int gguf_open_memory(const uint8_t *data, size_t bytes, const char *name, struct gguf **ret_file,
     struct base_error *err)
 {
-    struct gguf *self = file_new(name);
+    struct gguf *self = gguf_new(name);
 
     if (self == NULL)
         return base_error_set(err, BASE_NOMEM, "%s: no memory", gguf_path_tail(name));
@@ -329,11 +332,13 @@ int gguf_read_rows(const struct gguf *self, const struct gguf_tensor *tensor, ui
 {
     uint64_t rows = gguf_row_count(tensor);
 
-    (void)buffer;
     if (row_first > rows || row_count > rows - row_first)
         return base_error_set(err, BASE_INVALID, "%s: %s: rows %llu + %llu, but there are %llu",
             gguf_path_tail(gguf_path(self)), tensor->name, (unsigned long long)row_first,
             (unsigned long long)row_count, (unsigned long long)rows);
+    if (self->source.read_rows != NULL)
+        return self->source.read_rows(self->source.context, (size_t)(tensor - self->tensors),
+            row_first, row_count, buffer, ret_rows, err);
     *ret_rows = tensor->data + row_first * gguf_row_bytes(tensor);
     return BASE_OK;
 }
@@ -344,6 +349,8 @@ void gguf_advise(const struct gguf *self, const struct gguf_tensor *tensor, bool
     uintptr_t first = (uintptr_t)tensor->data;
     uintptr_t end = first + (size_t)tensor->bytes;
 
+    if (self->source.advise != NULL)
+        self->source.advise(self->source.context, (size_t)(tensor - self->tensors), needed);
     if (!self->parts[0].mapped)
         return;
     /* Whole pages only: a page shared with a neighbour is fetched, but never given back. */

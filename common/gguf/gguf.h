@@ -51,6 +51,24 @@ struct gguf_tensor {
     uint64_t table_offset; /* of this row, in its part, for messages */
 };
 
+/* Value types of metadata, as in the file. */
+enum gguf_value_type {
+    GGUF_VALUE_U8 = 0,
+    GGUF_VALUE_I8 = 1,
+    GGUF_VALUE_U16 = 2,
+    GGUF_VALUE_I16 = 3,
+    GGUF_VALUE_U32 = 4,
+    GGUF_VALUE_I32 = 5,
+    GGUF_VALUE_F32 = 6,
+    GGUF_VALUE_BOOL = 7,
+    GGUF_VALUE_STRING = 8,
+    GGUF_VALUE_ARRAY = 9,
+    GGUF_VALUE_U64 = 10,
+    GGUF_VALUE_I64 = 11,
+    GGUF_VALUE_F64 = 12,
+    GGUF_VALUE_TYPES = 13,
+};
+
 struct gguf_string {
     const char *data; /* not NUL-terminated, borrowed from the mapping */
     size_t bytes;
@@ -123,9 +141,20 @@ int gguf_get_bool(
 int gguf_get_string(const struct gguf *self, const char *key, struct gguf_string *ret_value,
     struct base_error *err);
 
+/* The pairs in the order of the file. key is borrowed; element_type is 0 unless type is array. */
+struct gguf_pair {
+    struct gguf_string key;
+    uint32_t type;         /* enum gguf_value_type */
+    uint32_t element_type; /* of an array */
+    uint64_t count;        /* elements of an array, else 1 */
+};
+size_t gguf_pair_count(const struct gguf *self);
+bool gguf_pair_at(const struct gguf *self, size_t index, struct gguf_pair *ret_pair);
+const char *gguf_value_name(uint32_t type); /* "u32"; NULL when unknown */
+
 /* Arrays: an iterator that decodes elements in place. */
 struct gguf_array {
-    uint32_t element_type; /* GGUF metadata value type: 4 u32, 5 i32, 6 f32, 8 string... */
+    uint32_t element_type; /* enum gguf_value_type */
     uint64_t count;
     const uint8_t *next; /* private */
     const uint8_t *end;  /* private */

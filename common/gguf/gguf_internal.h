@@ -3,27 +3,10 @@
 #define GGUF_INTERNAL_H
 
 #include "gguf.h"
+#include "gguf_view.h"
 
 #define GGUF_NAME_BYTES      64 /* tensor names, with the NUL */
 #define GGUF_METADATA_OFFSET 24 /* of the first key */
-
-/* Value types of metadata, as in the file. */
-enum gguf_value_type {
-    GGUF_VALUE_U8 = 0,
-    GGUF_VALUE_I8 = 1,
-    GGUF_VALUE_U16 = 2,
-    GGUF_VALUE_I16 = 3,
-    GGUF_VALUE_U32 = 4,
-    GGUF_VALUE_I32 = 5,
-    GGUF_VALUE_F32 = 6,
-    GGUF_VALUE_BOOL = 7,
-    GGUF_VALUE_STRING = 8,
-    GGUF_VALUE_ARRAY = 9,
-    GGUF_VALUE_U64 = 10,
-    GGUF_VALUE_I64 = 11,
-    GGUF_VALUE_F64 = 12,
-    GGUF_VALUE_TYPES = 13,
-};
 
 /* One metadata pair; everything points into the mapping and has been checked. */
 struct gguf_entry {
@@ -49,6 +32,8 @@ struct gguf_part {
     size_t bytes;
     size_t header_bytes; /* up to the end of the tensor table */
     bool mapped;
+    bool owned; /* data came from base_alloc() */
+    bool view;  /* data is the header alone; tensors have no place in it */
     struct gguf_entry *entries;
     size_t entry_count;
     struct gguf_table keys;
@@ -62,11 +47,11 @@ struct gguf {
     size_t tensor_count;
     struct gguf_table tensor_names;
     uint64_t fingerprint;
+    struct gguf_source source; /* of a view; read_rows NULL: a file */
 };
 
 /* Bytes of a scalar value type; 0 for strings, arrays and unknown types. */
 size_t gguf_value_bytes(uint32_t type);
-const char *gguf_value_name(uint32_t type); /* "u32"; NULL when unknown */
 
 /* Room for count names. Returns BASE_OK or BASE_NOMEM. */
 int gguf_table_init(struct gguf_table *self, size_t count);
@@ -84,6 +69,12 @@ bool gguf_tensor_same(const void *context, size_t index, struct gguf_string name
 
 /* An integer of any type; false when the value type is none. *ret_negative for values below 0. */
 bool gguf_entry_integer(const struct gguf_entry *entry, uint64_t *ret_value, bool *ret_negative);
+
+/* A zeroed file object with one part that has path. NULL when memory fails. */
+struct gguf *gguf_new(const char *path);
+
+/* XXH3-64 over the headers of all parts, each seeding the next; the first is seeded with seed. */
+uint64_t gguf_hash_headers(const struct gguf *self, uint64_t seed);
 
 /*
  * Parses the header of a part whose path, data and bytes are set: fills entries and keys, appends

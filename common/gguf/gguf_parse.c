@@ -381,16 +381,20 @@ static int place_tensors(
             return reader_fail(reader, BASE_MALFORMED, tensor->table_offset, field,
                 "data offset %" PRIu64 " is not a multiple of %" PRIu32, tensor->file_offset,
                 alignment);
-        if (!base_add_size(start, (size_t)tensor->file_offset, &at) ||
-            !base_add_size(at, (size_t)tensor->bytes, &end) || end > part->bytes)
+        bool fits = base_add_size(start, (size_t)tensor->file_offset, &at) &&
+                    base_add_size(at, (size_t)tensor->bytes, &end);
+        tensor->file_offset = at;
+        tensor->data = NULL;
+        if (fits && part->view)
+            continue;
+        if (!fits || end > part->bytes)
             return reader_fail(reader, BASE_MALFORMED, tensor->table_offset, field,
-                "data offset %" PRIu64 " and %" PRIu64 " bytes reach past the end of the file, %zu",
-                tensor->file_offset, tensor->bytes, part->bytes);
+                "data at %zu and %" PRIu64 " bytes reach past the end of the file, %zu", at,
+                tensor->bytes, part->bytes);
         /* Copies of the tensors can then never need more than the file is long. */
         if (!base_add_size(total, (size_t)tensor->bytes, &total) || total > part->bytes)
             return reader_fail(reader, BASE_MALFORMED, tensor->table_offset, field,
                 "tensors overlap: together they are longer than the file, %zu", part->bytes);
-        tensor->file_offset = at;
         tensor->data = part->data + at;
     }
     return BASE_OK;

@@ -86,6 +86,21 @@ uint64_t gguf_key_offset(const struct gguf *self, const char *key)
     return entry != NULL ? entry->file_offset : GGUF_METADATA_OFFSET;
 }
 
+size_t gguf_pair_count(const struct gguf *self)
+{
+    return self->parts[0].entry_count;
+}
+
+bool gguf_pair_at(const struct gguf *self, size_t index, struct gguf_pair *ret_pair)
+{
+    if (index >= self->parts[0].entry_count)
+        return false;
+    const struct gguf_entry *entry = &self->parts[0].entries[index];
+    *ret_pair = (struct gguf_pair){entry->key, entry->type,
+        entry->type == GGUF_VALUE_ARRAY ? entry->element_type : 0, entry->count};
+    return true;
+}
+
 static int wrong_type(const struct gguf *self, const struct gguf_entry *entry, const char *key,
     const char *wanted, struct base_error *err)
 {
