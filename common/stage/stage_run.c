@@ -37,20 +37,16 @@ void stage_for_tokens(struct stage_run_context *run, size_t values_per_token, st
         tensor_pool_run(run->pool, token_share, &job);
 }
 
-static bool is_quantized(const struct tensor_matrix *w)
+static uint32_t form_for(const struct tensor_matrix *w)
 {
-    return w != NULL &&
-           (tensor_matrix_type(w) == TENSOR_Q8_0 || tensor_matrix_type(w) == TENSOR_Q4_0);
+    return w == NULL ? 0 : tensor_form_of(tensor_matrix_type(w));
 }
 
-/* What is prepared for 8 bits serves float weights too, so one 8-bit matrix decides. */
 void stage_prepare(struct stage_run_context *run, const float *x, size_t count,
     const struct tensor_matrix *a, const struct tensor_matrix *b, const struct tensor_matrix *c)
 {
-    bool quantized = is_quantized(a) || is_quantized(b) || is_quantized(c);
-
-    tensor_input_prepare(run->stage->input, x, count, tensor_matrix_columns(a),
-        quantized ? TENSOR_Q8_0 : TENSOR_F32, run->pool);
+    tensor_input_prepare_forms(run->stage->input, x, count, tensor_matrix_columns(a),
+        form_for(a) | form_for(b) | form_for(c), run->pool);
 }
 
 static void multiply(struct stage_run_context *run, const struct tensor_matrix *w, float *y)

@@ -77,20 +77,31 @@ static void quantize_tokens(void *context, uint32_t thread_index, uint32_t threa
     }
 }
 
-void tensor_input_prepare(struct tensor_input *self, const float *x, size_t token_count,
-    size_t column_count, uint32_t for_type, struct tensor_pool *pool)
+uint32_t tensor_form_of(uint32_t type)
+{
+    return type == TENSOR_Q8_0 || type == TENSOR_Q4_0 ? TENSOR_FORM_32 : TENSOR_FORM_FLOAT;
+}
+
+void tensor_input_prepare_forms(struct tensor_input *self, const float *x, size_t token_count,
+    size_t column_count, uint32_t forms, struct tensor_pool *pool)
 {
     base_assert(token_count <= self->token_count_max && column_count <= self->column_count_max);
     self->x = x;
     self->token_count = token_count;
     self->column_count = column_count;
     self->token_stride = token_stride_of(token_count);
-    self->quantized = for_type == TENSOR_Q8_0 || for_type == TENSOR_Q4_0;
-    if (!self->quantized)
+    self->forms = forms;
+    if ((forms & TENSOR_FORM_32) == 0)
         return;
     base_assert(column_count % TENSOR_BLOCK_COLUMNS == 0);
     if (pool == NULL || token_count == 1 || token_count * column_count < PARALLEL_VALUES)
         quantize_tokens(self, 0, 1);
     else
         tensor_pool_run(pool, quantize_tokens, self);
+}
+
+void tensor_input_prepare(struct tensor_input *self, const float *x, size_t token_count,
+    size_t column_count, uint32_t for_type, struct tensor_pool *pool)
+{
+    tensor_input_prepare_forms(self, x, token_count, column_count, tensor_form_of(for_type), pool);
 }

@@ -24,11 +24,27 @@ void tensor_split(
     *last = *first + each + (thread_index < rest);
 }
 
+/* What a type is packed as. Types without a layout of their own are kept as their floats. */
+static uint32_t packed_type(uint32_t type)
+{
+    switch (type) {
+    case TENSOR_F16:
+    case TENSOR_BF16:
+    case TENSOR_Q8_0:
+    case TENSOR_Q4_0:
+        return type;
+    default:
+        return TENSOR_F32;
+    }
+}
+
 /* Bytes of a packed row group; 0 when type or columns are not possible. */
 static size_t group_bytes_of(uint32_t type, size_t column_count)
 {
-    size_t bytes = tensor_row_bytes(type, column_count), total;
+    size_t bytes = 0, total;
 
+    if (tensor_row_bytes(type, column_count) != 0)
+        bytes = tensor_row_bytes(packed_type(type), column_count);
     /* Sixteen rows as they are in the file: packing moves bytes but adds none. */
     return base_mul_size(bytes, TENSOR_ROW_GROUP, &total) ? total : 0;
 }
@@ -52,8 +68,16 @@ static void *alloc_weights(size_t bytes)
     return memory;
 }
 
-int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool fast_float,
-    struct tensor_matrix **ret_matrix)
+uint32_t tensor_layout_id(uint32_t type)
+{
+    if (!tensor_type_supported(type))
+        return 0;
+    return packed_type(type) == type ? 1 : 2; /* Q8_0 and Q4_0 as first released: 1 */
+}
+
+/* Everything but the memory of the weights. */
+static int new_matrix(
+    uint32_t type, size_t row_count, size_t column_count, struct tensor_matrix **ret_matrix)
 {
     if (!tensor_type_supported(type))
         return BASE_UNSUPPORTED;
@@ -68,8 +92,21 @@ int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool
     self->column_count = column_count;
     self->group_bytes = group_bytes_of(type, column_count);
     self->group_count = bytes / self->group_bytes;
-    self->groups = alloc_weights(bytes);
-    bool dense = fast_float && type != TENSOR_Q8_0 && type != TENSOR_Q4_0;
+    *ret_matrix = self;
+    return BASE_OK;
+}
+
+int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool fast_float,
+    struct tensor_matrix **ret_matrix)
+{
+    struct tensor_matrix *self = NULL;
+    int rc = new_matrix(type, row_count, column_count, &self);
+    size_t bytes;
+
+    if (rc != BASE_OK)
+        return rc;
+    self->groups = self->owned = alloc_weights(self->group_count * self->group_bytes);
+    bool dense = fast_float && (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16);
     if (dense && base_mul_size(row_count, column_count, &bytes) &&
         base_mul_size(bytes, sizeof(float), &bytes))
         self->rows = alloc_weights(bytes);
@@ -77,8 +114,19 @@ int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool
         tensor_matrix_destroy(&self);
         return BASE_NOMEM;
     }
-    if (row_count % TENSOR_ROW_GROUP != 0) /* the rows that fill up the last group */
-        memset(self->groups + (self->group_count - 1) * self->group_bytes, 0, self->group_bytes);
+    *ret_matrix = self;
+    return BASE_OK;
+}
+
+int tensor_matrix_new_in(uint32_t type, size_t row_count, size_t column_count, void *memory,
+    struct tensor_matrix **ret_matrix)
+{
+    struct tensor_matrix *self = NULL;
+    int rc = new_matrix(type, row_count, column_count, &self);
+
+    if (rc != BASE_OK)
+        return rc;
+    self->groups = memory;
     *ret_matrix = self;
     return BASE_OK;
 }
@@ -89,10 +137,16 @@ void tensor_matrix_destroy(struct tensor_matrix **self_p)
 
     if (self == NULL)
         return;
-    base_free(self->groups);
+    base_free(self->owned);
     base_free(self->rows);
     base_free(self);
     *self_p = NULL;
+}
+
+const void *tensor_matrix_packed(const struct tensor_matrix *self, size_t *ret_bytes)
+{
+    *ret_bytes = self->group_count * self->group_bytes;
+    return self->groups;
 }
 
 static void pack_q8_0(const uint8_t *block, size_t lane, uint8_t *group)
@@ -108,6 +162,21 @@ static void pack_q4_0(const uint8_t *block, size_t lane, uint8_t *group)
     memcpy(group + 2 * lane, block, 2);
     for (size_t k = 0; k < 4; k++)
         memcpy(group + TENSOR_GROUP_SCALES_BYTES + k * 64 + lane * 4, block + 2 + k * 4, 4);
+}
+
+/* A row of a type without a layout of its own, as its floats. */
+static void pack_floats(
+    const struct tensor_matrix *self, size_t lane, const uint8_t *row, uint8_t *group)
+{
+    size_t block_columns = tensor_block_columns(self->type);
+    size_t block_bytes = tensor_row_bytes(self->type, block_columns);
+    float values[256];
+
+    for (size_t i = 0; i < self->column_count; i += block_columns, row += block_bytes) {
+        tensor_dequantize_row(self->type, row, block_columns, values);
+        for (size_t j = 0; j < block_columns; j++)
+            base_store_f32(group + 4 * ((i + j) * TENSOR_ROW_GROUP + lane), values[j]);
+    }
 }
 
 static void pack_row(
@@ -128,9 +197,13 @@ static void pack_row(
         for (size_t i = 0; i < column_count; i++)
             memcpy(group + 4 * (i * TENSOR_ROW_GROUP + lane), row + 4 * i, 4);
         break;
-    default:
+    case TENSOR_F16:
+    case TENSOR_BF16:
         for (size_t i = 0; i < column_count; i++)
             memcpy(group + 2 * (i * TENSOR_ROW_GROUP + lane), row + 2 * i, 2);
+        break;
+    default:
+        pack_floats(self, lane, row, group);
         break;
     }
 }
@@ -143,6 +216,9 @@ void tensor_matrix_pack(
 
     base_assert(row_first % TENSOR_ROW_GROUP == 0);
     base_assert(row_first <= self->row_count && row_count <= self->row_count - row_first);
+    /* The rows that fill up the last group. */
+    if (row_count % TENSOR_ROW_GROUP != 0 && row_first + row_count == self->row_count)
+        memset(self->groups + (self->group_count - 1) * self->group_bytes, 0, self->group_bytes);
     for (size_t r = row_first; r < row_first + row_count; r++, row += row_bytes) {
         uint8_t *group = self->groups + r / TENSOR_ROW_GROUP * self->group_bytes;
         pack_row(self, r % TENSOR_ROW_GROUP, row, group);
@@ -193,7 +269,7 @@ void tensor_matrix_row(const struct tensor_matrix *self, size_t row, float *y)
 
     for (size_t i = 0; i < self->column_count; i++) {
         size_t item = i * TENSOR_ROW_GROUP + lane;
-        switch (self->type) {
+        switch (packed_type(self->type)) {
         case TENSOR_F32:
             y[i] = base_load_f32(group + 4 * item);
             break;
@@ -253,7 +329,7 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
         tile->start_q4_0 = x->start_q4_0 + first;
         tile->x = x->x + first * x->column_count;
         tile->y = self->y + first * self->y_stride + row_first;
-        product_of(kernels, self->w->type)(tile);
+        product_of(kernels, packed_type(self->w->type))(tile);
     }
 }
 
@@ -294,7 +370,7 @@ void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,
     struct product self = {w, x, y, y_stride};
 
     base_assert(x->column_count == w->column_count && y_stride >= w->row_count);
-    base_assert(x->quantized || (w->type != TENSOR_Q8_0 && w->type != TENSOR_Q4_0));
+    base_assert((x->forms & tensor_form_of(w->type)) != 0);
     if (pool == NULL || x->token_count * w->row_count * w->column_count < PARALLEL_PRODUCTS)
         multiply(&self, 0, 1);
     else

@@ -7,7 +7,7 @@
  *   Q8_0, Q4_0  x is quantised per token in blocks of 32 (scale amax/127, round to nearest even);
  *               block dots are exact int32; acc = fma(float(dot), w_scale * x_scale, acc), blocks
  *               ascending
- *   F32, F16, BF16  acc = fma(w[o, i], x[t, i], acc), i ascending
+ *   all others  acc = fma(w[o, i], x[t, i], acc), i ascending
  * Every kernel (scalar, AVX2, AVX-512) gives these bits (only the payload and sign of a NaN are
  * free); LAYERMESH_ISA=scalar|avx2|avx512 picks one, if the processor has it.
  */
@@ -30,6 +30,23 @@ struct tensor_matrix;
 int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool fast_float,
     struct tensor_matrix **ret_matrix);
 void tensor_matrix_destroy(struct tensor_matrix **self_p);
+
+/*
+ * As above, with the packed weights in memory of the caller, borrowed until destroy:
+ * tensor_matrix_bytes() bytes, aligned to 64 bytes or better. They are to be packed by
+ * tensor_matrix_pack(), or are already what tensor_matrix_packed() gave for the same type, shape
+ * and layout id; then they are only read and may be a read-only mapping. Their content is not
+ * checked: any bytes give some numbers and no other harm. Returns as tensor_matrix_new().
+ */
+int tensor_matrix_new_in(uint32_t type, size_t row_count, size_t column_count, void *memory,
+    struct tensor_matrix **ret_matrix);
+
+/* The packed weights, owned by the matrix: what a pack cache writes. They do not depend on the
+ * instruction set. */
+const void *tensor_matrix_packed(const struct tensor_matrix *self, size_t *ret_bytes);
+
+/* Names the packed layout of a type; another number whenever its bytes change. 0: unknown type. */
+uint32_t tensor_layout_id(uint32_t type);
 
 /* Copies rows as stored in a file. Rows [row_first, row_first + row_count); different threads
  * may pack different groups of TENSOR_ROW_GROUP rows (row_first a multiple of it). */
@@ -55,17 +72,31 @@ int tensor_input_new(size_t token_count_max, size_t column_count_max, struct ten
 void tensor_input_destroy(struct tensor_input **self_p);
 
 /*
- * Prepares x [token_count, column_count] f32 (borrowed until the last product with it): quantises
- * it when for_type wants 8-bit activations. What is prepared for Q8_0 serves Q4_0 and float
- * weights too, and so the other way round but for float. Called by one thread; spreads tokens
- * over the pool (NULL: the caller alone) and is complete on return. A block with an infinity or
- * a NaN makes all outputs of its token NaN. token_count may be 0.
+ * What activations are turned into before a product; every weight type wants one of them.
+ * A set of forms is their sum of bits.
  */
+enum tensor_form {
+    TENSOR_FORM_FLOAT = 1, /* as they are */
+    TENSOR_FORM_32 = 2,    /* 8 bits, one scale per 32 columns */
+};
+uint32_t tensor_form_of(uint32_t type);
+
+/*
+ * Prepares x [token_count, column_count] f32 (borrowed until the last product with it) in every
+ * form of a set, for matrices of the types that want these forms: the matrices of one prepared
+ * input may be of several types. Called by one thread; spreads tokens over the pool (NULL: the
+ * caller alone) and is complete on return. A block with an infinity or a NaN makes all outputs of
+ * its token NaN. token_count may be 0.
+ */
+void tensor_input_prepare_forms(struct tensor_input *self, const float *x, size_t token_count,
+    size_t column_count, uint32_t forms, struct tensor_pool *pool);
+
+/* For matrices of one type. */
 void tensor_input_prepare(struct tensor_input *self, const float *x, size_t token_count,
     size_t column_count, uint32_t for_type, struct tensor_pool *pool);
 
 /* y[t, o] = sum_i x[t, i] * w[o, i], all of it, on the pool (NULL: the caller alone).
- *   x  prepared for w's type, [token_count, column_count]
+ *   x  prepared in the form of w's type, [token_count, column_count]
  *   y  [token_count, y_stride], y_stride >= row_count; overlaps nothing */
 void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,
     const struct tensor_input *x, float *y, size_t y_stride);

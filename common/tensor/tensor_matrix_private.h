@@ -13,7 +13,8 @@ struct tensor_matrix {
     size_t column_count;
     size_t group_count; /* row_count / 16, rounded up */
     size_t group_bytes; /* one packed group */
-    uint8_t *groups;    /* [group_count][group_bytes], layout in tensor_kernels.h; owned */
+    uint8_t *groups;    /* [group_count][group_bytes], layout in tensor_kernels.h */
+    void *owned;        /* groups, unless they are the caller's */
     float *rows;        /* [row_count, column_count] for OpenBLAS, NULL unless fast_float; owned */
 };
 
@@ -24,7 +25,7 @@ struct tensor_input {
     const float *x; /* [token_count, column_count], borrowed */
     size_t token_count;
     size_t column_count;
-    int quantized;
+    uint32_t forms; /* enum tensor_form */
     /* Blocks outermost and tokens side by side: a tile's tokens are one run of memory. */
     size_t token_stride;
     int8_t *q;           /* [column_count / 32][token_stride][32]; owned, as those below */

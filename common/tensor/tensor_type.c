@@ -1,5 +1,4 @@
 #include "tensor_type.h"
-#include "base_assert.h"
 #include "base_bytes.h"
 
 struct type_info {
@@ -9,24 +8,35 @@ struct type_info {
 
 static struct type_info info_of(uint32_t type)
 {
-    switch (type) {
-    case TENSOR_F32:
-        return (struct type_info){1, 4};
-    case TENSOR_F16:
-    case TENSOR_BF16:
-        return (struct type_info){1, 2};
-    case TENSOR_Q4_0:
-        return (struct type_info){32, 18};
-    case TENSOR_Q8_0:
-        return (struct type_info){32, 34};
-    default:
-        return (struct type_info){0, 0};
-    }
+    static const struct type_info infos[] = {
+        [TENSOR_F32] = {1, 4},
+        [TENSOR_F16] = {1, 2},
+        [TENSOR_Q4_0] = {32, 18},
+        [TENSOR_Q4_1] = {32, 20},
+        [TENSOR_Q5_0] = {32, 22},
+        [TENSOR_Q5_1] = {32, 24},
+        [TENSOR_Q8_0] = {32, 34},
+        [TENSOR_Q2_K] = {256, 84},
+        [TENSOR_Q3_K] = {256, 110},
+        [TENSOR_Q4_K] = {256, 144},
+        [TENSOR_Q5_K] = {256, 176},
+        [TENSOR_Q6_K] = {256, 210},
+        [TENSOR_IQ4_NL] = {32, 18},
+        [TENSOR_IQ4_XS] = {256, 136},
+        [TENSOR_BF16] = {1, 2},
+        [TENSOR_MXFP4] = {32, 17},
+    };
+    return type < sizeof(infos) / sizeof(infos[0]) ? infos[type] : (struct type_info){0, 0};
 }
 
 bool tensor_type_supported(uint32_t type)
 {
     return info_of(type).block_columns != 0;
+}
+
+size_t tensor_block_columns(uint32_t type)
+{
+    return info_of(type).block_columns;
 }
 
 size_t tensor_row_bytes(uint32_t type, size_t column_count)
@@ -89,49 +99,4 @@ uint16_t tensor_f32_to_f16(float f)
 float tensor_bf16_to_f32(uint16_t h)
 {
     return float_of_bits((uint32_t)h << 16);
-}
-
-static void dequantize_q8_0(const uint8_t *block, float *y)
-{
-    float scale = tensor_f16_to_f32(base_load_u16(block));
-
-    for (size_t i = 0; i < 32; i++)
-        y[i] = (float)(int8_t)block[2 + i] * scale;
-}
-
-static void dequantize_q4_0(const uint8_t *block, float *y)
-{
-    float scale = tensor_f16_to_f32(base_load_u16(block));
-
-    for (size_t i = 0; i < 16; i++) {
-        y[i] = (float)((block[2 + i] & 15) - 8) * scale;
-        y[i + 16] = (float)((block[2 + i] >> 4) - 8) * scale;
-    }
-}
-
-void tensor_dequantize_row(uint32_t type, const void *row, size_t column_count, float *y)
-{
-    struct type_info info = info_of(type);
-    const uint8_t *block = row;
-
-    base_assert(info.block_columns != 0 && column_count % info.block_columns == 0);
-    for (size_t i = 0; i < column_count; i += info.block_columns, block += info.block_bytes) {
-        switch (type) {
-        case TENSOR_F32:
-            y[i] = base_load_f32(block);
-            break;
-        case TENSOR_F16:
-            y[i] = tensor_f16_to_f32(base_load_u16(block));
-            break;
-        case TENSOR_BF16:
-            y[i] = tensor_bf16_to_f32(base_load_u16(block));
-            break;
-        case TENSOR_Q4_0:
-            dequantize_q4_0(block, y + i);
-            break;
-        default:
-            dequantize_q8_0(block, y + i);
-            break;
-        }
-    }
 }

@@ -10,8 +10,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const uint32_t sample_types[] = {
-    TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0, TENSOR_Q4_0};
+static const uint32_t sample_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0,
+    TENSOR_Q4_0, TENSOR_Q4_1, TENSOR_Q5_0, TENSOR_Q5_1, TENSOR_Q2_K, TENSOR_Q3_K, TENSOR_Q4_K,
+    TENSOR_Q5_K, TENSOR_Q6_K, TENSOR_IQ4_NL, TENSOR_IQ4_XS, TENSOR_MXFP4};
 #define SAMPLE_TYPE_COUNT (sizeof(sample_types) / sizeof(sample_types[0]))
 
 /* xorshift64; *state must not be 0. */
@@ -29,19 +30,46 @@ static inline float sample_float(uint64_t *state)
     return (float)(int32_t)sample_bits(state) * 0x1p-31f;
 }
 
+/* Where the f16 scales of a block are: count of them from an offset. */
+static inline void sample_scales(uint32_t type, size_t *ret_offset, size_t *ret_count)
+{
+    size_t end = tensor_row_bytes(type, tensor_block_columns(type));
+
+    *ret_count = type == TENSOR_MXFP4 ? 0 : 1;
+    *ret_offset = 0;
+    if (type == TENSOR_Q4_1 || type == TENSOR_Q5_1 || type == TENSOR_Q4_K || type == TENSOR_Q5_K)
+        *ret_count = 2;
+    if (type == TENSOR_Q2_K) {
+        *ret_count = 2;
+        *ret_offset = end - 4;
+    }
+    if (type == TENSOR_Q3_K || type == TENSOR_Q6_K)
+        *ret_offset = end - 2;
+}
+
+static inline void sample_blocks(uint64_t *state, uint32_t type, size_t column_count, uint8_t *row)
+{
+    size_t bytes = tensor_row_bytes(type, column_count), offset, count;
+    size_t block = tensor_row_bytes(type, tensor_block_columns(type));
+
+    for (size_t i = 0; i < bytes; i++)
+        row[i] = (uint8_t)sample_bits(state);
+    sample_scales(type, &offset, &count);
+    for (size_t i = 0; i < bytes; i += block) {
+        for (size_t j = 0; j < count; j++) {
+            uint16_t scale = tensor_f32_to_f16(sample_float(state) * 0.02f);
+            memcpy(row + i + offset + 2 * j, &scale, 2);
+        }
+        if (type == TENSOR_MXFP4)
+            row[i] = (uint8_t)(118 + row[i] % 6);
+    }
+}
+
 /* A row as a file holds it, of sensible numbers. */
 static inline void sample_row(uint64_t *state, uint32_t type, size_t column_count, uint8_t *row)
 {
-    size_t bytes = tensor_row_bytes(type, column_count);
-    size_t block = type == TENSOR_Q8_0 ? 34 : 18;
-
-    if (type == TENSOR_Q8_0 || type == TENSOR_Q4_0) {
-        for (size_t i = 0; i < bytes; i++)
-            row[i] = (uint8_t)sample_bits(state);
-        for (size_t i = 0; i < bytes; i += block) {
-            uint16_t scale = tensor_f32_to_f16(sample_float(state) * 0.02f);
-            memcpy(row + i, &scale, 2);
-        }
+    if (tensor_block_columns(type) > 1) {
+        sample_blocks(state, type, column_count, row);
         return;
     }
     for (size_t i = 0; i < column_count; i++) {

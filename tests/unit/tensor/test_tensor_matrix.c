@@ -71,7 +71,9 @@ static size_t columns_of(uint32_t type, size_t i)
 {
     static const size_t blocks[] = {32, 64, 96, 256};
     static const size_t any[] = {1, 7, 33, 256};
-    return type == TENSOR_Q8_0 || type == TENSOR_Q4_0 ? blocks[i] : any[i];
+    static const size_t super[] = {256, 512, 768, 256};
+    size_t block = tensor_block_columns(type);
+    return block == 1 ? any[i] : block == 32 ? blocks[i] : super[i];
 }
 
 /* The error that quantising x to 8 bits may make: half a step of amax / 127 per value, plus
@@ -203,12 +205,13 @@ Test(tensor_matrix, strange_values_stay_in_their_token)
         struct sample sample;
         float alone[17], scalar[7 * 17];
 
-        sample_init(&sample, sample_types[type], 17, 64, false);
+        size_t columns = sample_types[type] == TENSOR_F32 ? 64 : 256;
+        sample_init(&sample, sample_types[type], 17, columns, false);
         multiply(&sample, 1, NULL);
         memcpy(alone, sample.y, sizeof(alone));
         for (size_t t = 1; t <= 6; t++) {
-            for (size_t i = t % 2 ? 5 : 0; i < 64; i += t % 2 ? 64 : 1)
-                sample.x[t * 64 + i] = strange[t - 1];
+            for (size_t i = t % 2 ? 5 : 0; i < columns; i += t % 2 ? columns : 1)
+                sample.x[t * columns + i] = strange[t - 1];
         }
         cr_assert(tensor_kernels_use("scalar"));
         multiply(&sample, 7, NULL);
@@ -270,36 +273,38 @@ Test(tensor_matrix, rows_come_back_as_they_were)
 {
     for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
         struct sample sample;
-        float row[96];
+        size_t columns = columns_of(sample_types[type], 2);
+        float row[768];
 
-        sample_init(&sample, sample_types[type], 33, 96, false);
+        sample_init(&sample, sample_types[type], 33, columns, false);
         cr_assert_eq(tensor_matrix_rows(sample.matrix), 33);
-        cr_assert_eq(tensor_matrix_columns(sample.matrix), 96);
+        cr_assert_eq(tensor_matrix_columns(sample.matrix), columns);
         cr_assert_eq(tensor_matrix_type(sample.matrix), sample_types[type]);
         for (size_t r = 0; r < 33; r++) {
             tensor_matrix_row(sample.matrix, r, row);
-            for (size_t i = 0; i < 96; i++)
-                cr_assert_eq(row[i], (float)sample.w[r * 96 + i]);
+            for (size_t i = 0; i < columns; i++)
+                cr_assert_eq(row[i], (float)sample.w[r * columns + i]);
         }
         sample_release(&sample);
     }
 }
 
-Test(tensor_matrix, what_is_prepared_for_one_quantised_type_serves_the_others)
+/* One preparation serves matrices of all types. */
+Test(tensor_matrix, forms_do_not_disturb_each_other)
 {
-    struct sample sample;
-    float expected[3 * 40];
-
     for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
-        sample_init(&sample, sample_types[type], 40, 64, false);
+        struct sample sample;
+        float expected[3 * 40];
+
+        sample_init(&sample, sample_types[type], 40, 256, false);
         multiply(&sample, 3, NULL);
         memcpy(expected, sample.y, sizeof(expected));
-        for (int i = 0; i < 2; i++) {
-            uint32_t prepared_for = i == 0 ? TENSOR_Q8_0 : TENSOR_Q4_0;
-            tensor_input_prepare(sample.input, sample.x, 3, 64, prepared_for, NULL);
-            tensor_matmul(NULL, sample.matrix, sample.input, sample.y, 40);
-            cr_assert_eq(memcmp(sample.y, expected, sizeof(expected)), 0);
-        }
+        uint32_t forms = 0;
+        for (size_t other = 0; other < SAMPLE_TYPE_COUNT; other++)
+            forms |= tensor_form_of(sample_types[other]);
+        tensor_input_prepare_forms(sample.input, sample.x, 3, 256, forms, NULL);
+        tensor_matmul(NULL, sample.matrix, sample.input, sample.y, 40);
+        cr_assert_eq(memcmp(sample.y, expected, sizeof(expected)), 0);
         sample_release(&sample);
     }
 }
@@ -322,6 +327,41 @@ Test(tensor_matrix, fast_float_is_near_and_one_token_keeps_its_bits)
         sample_release(&exact);
         tensor_pool_destroy(&pool);
     }
+}
+
+/* Memory of the caller, packed by one matrix and read by another. */
+Test(tensor_matrix, packed_weights_can_be_kept_and_mapped)
+{
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        struct sample sample;
+        struct tensor_matrix *packed = NULL, *mapped = NULL;
+        size_t columns = columns_of(sample_types[type], 0), bytes, mapped_bytes;
+        float expected[5 * 100];
+
+        sample_init(&sample, sample_types[type], 100, columns, false);
+        multiply(&sample, 5, NULL);
+        memcpy(expected, sample.y, sizeof(expected));
+        const void *own = tensor_matrix_packed(sample.matrix, &bytes);
+        cr_assert_eq(bytes, tensor_matrix_bytes(sample_types[type], 100, columns));
+        void *memory = base_alloc_aligned(bytes, 64);
+        memset(memory, 0x5a, bytes);
+        cr_assert_eq(
+            tensor_matrix_new_in(sample_types[type], 100, columns, memory, &packed), BASE_OK);
+        tensor_matrix_pack(packed, 0, 100, sample.file);
+        cr_assert_eq(memcmp(own, memory, bytes), 0, "type %u", sample_types[type]);
+        cr_assert_eq(
+            tensor_matrix_new_in(sample_types[type], 100, columns, memory, &mapped), BASE_OK);
+        cr_assert_eq(tensor_matrix_packed(mapped, &mapped_bytes), memory);
+        tensor_matrix_destroy(&sample.matrix);
+        sample.matrix = mapped;
+        multiply(&sample, 5, NULL);
+        cr_assert_eq(memcmp(expected, sample.y, sizeof(expected)), 0);
+        tensor_matrix_destroy(&packed);
+        sample_release(&sample);
+        base_free(memory);
+        cr_assert_neq(tensor_layout_id(sample_types[type]), 0);
+    }
+    cr_assert_eq(tensor_layout_id(16), 0);
 }
 
 Test(tensor_matrix, no_tokens_write_nothing)
