@@ -21,6 +21,7 @@ struct cli_command {
 };
 
 /* argv[0] is the sub-command's name. Each returns the exit status of the process. */
+int cmd_bench(const struct cli_command *command, int argc, char **argv);
 int cmd_detokenize(const struct cli_command *command, int argc, char **argv);
 int cmd_generate(const struct cli_command *command, int argc, char **argv);
 int cmd_local(const struct cli_command *command, int argc, char **argv);

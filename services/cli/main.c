@@ -29,6 +29,8 @@ static const struct cli_command commands[] = {
     {"detokenize", "--model FILE --ids 1,2,3", "Turns ids into text.", cmd_detokenize},
     {"status", "[--json]", "Shows workers, their stages and the requests.", cmd_status},
     {"plan", "[--explain] [--json]", "Shows which worker holds which layers, and why.", cmd_plan},
+    {"bench", "stage|compare [options]",
+        "Measures this machine with a model, alone or beside a peer.", cmd_bench},
     {"version", "", "Prints the version.", show_version},
     {"help", "", "Prints this text.", show_help},
 };

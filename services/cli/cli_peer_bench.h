@@ -1,0 +1,29 @@
+/* One run of a llama-bench program as a child process. Main thread only. */
+#ifndef CLI_PEER_BENCH_H
+#define CLI_PEER_BENCH_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+struct base_error;
+
+struct cli_peer_bench {
+    const char *program;
+    const char *model;
+    uint32_t threads;
+    uint32_t prompt_tokens; /* 0: decode only */
+    uint32_t decode_tokens; /* 0: prefill only */
+    uint32_t depth;         /* positions already in the cache */
+    const char *extra;      /* further arguments, separated by spaces; or NULL */
+};
+
+/* Runs it once and reads the tokens a second that it prints. Returns BASE_OK, BASE_IO (it could not
+ * be started, failed) or BASE_MALFORMED (its output has no such number). */
+int cli_peer_bench_run(
+    const struct cli_peer_bench *self, double *ret_tokens_per_second, struct base_error *err);
+
+/* The number in llama-bench's JSON output: "avg_ts" of its only row. For tests too. */
+int cli_peer_bench_parse(
+    const char *text, size_t bytes, double *ret_tokens_per_second, struct base_error *err);
+
+#endif

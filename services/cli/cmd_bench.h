@@ -1,0 +1,20 @@
+/* `layermesh bench`: its sub-commands. Main thread only. */
+#ifndef CMD_BENCH_H
+#define CMD_BENCH_H
+
+#include "bench_run.h"
+#include "cli_command.h"
+#include <stdint.h>
+
+int cmd_bench_compare(const struct cli_command *command, int argc, char **argv);
+int cmd_bench_stage(const struct cli_command *command, int argc, char **argv);
+
+/* A list such as "1,2,4" of numbers within 1..max (or 0..max) into ret_values [count_max].
+ * Returns how many, or 0 when the text is no such list. */
+size_t cli_bench_numbers(
+    const char *text, bool zero_allowed, uint32_t max, uint32_t *ret_values, size_t count_max);
+
+/* "f32", "f16", "int8" to the type of KV pages; UINT32_MAX for anything else. */
+uint32_t cli_bench_kv_type(const char *name);
+
+#endif
