@@ -37,6 +37,13 @@
 #define LIMIT_LOGIT_BIASES     1024
 #define LIMIT_TOP_LOGPROBS     20
 
+#define LIMIT_METRICS_SERIES     512     /* series that one daemon exports */
+#define LIMIT_METRICS_TEXT_BYTES 1048576 /* their text */
+#define LIMIT_ADMIN_CONNECTIONS  16      /* of the admin port at once; more wait */
+#define LIMIT_ADMIN_MEMORY_BYTES 8192    /* one connection: request line and headers */
+#define LIMIT_ADMIN_IDLE_S       5       /* a connection that says nothing is closed */
+#define LIMIT_ADMIN_TOTAL_MS     10000   /* a connection is closed after so long in any case */
+
 #define LIMIT_ENVELOPE_BYTES   8
 #define LIMIT_CONTROL_BYTES    262144   /* packed control message */
 #define LIMIT_STEP_BYTES       1048576  /* packed step header */
