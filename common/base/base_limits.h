@@ -10,10 +10,11 @@
 #define LIMIT_ROUTERS_MAX    4    /* routers that may register; one is active */
 #define LIMIT_LAYERS_MAX     1024 /* transformer blocks in a model */
 #define LIMIT_VOCAB_MAX      1048576
-#define LIMIT_NAME_BYTES     64  /* node ids, with the NUL */
-#define LIMIT_HOST_BYTES     256 /* host names, with the NUL */
-#define LIMIT_ENDPOINT_BYTES 256 /* endpoints, with the NUL */
-#define LIMIT_RATES_MAX      16  /* measured weight types per worker */
+#define LIMIT_EXPERTS_MAX    1024 /* experts of one layer */
+#define LIMIT_NAME_BYTES     64   /* node ids, with the NUL */
+#define LIMIT_HOST_BYTES     256  /* host names, with the NUL */
+#define LIMIT_ENDPOINT_BYTES 256  /* endpoints, with the NUL */
+#define LIMIT_RATES_MAX      16   /* measured weight types per worker */
 
 #define LIMIT_MODEL_HEADER_BYTES 1073741824 /* metadata of a model: tokenizer and all */
 

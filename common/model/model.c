@@ -3,8 +3,6 @@
 #include "model_internal.h"
 
 #include "base_alloc.h"
-#include "base_err.h"
-#include "gguf.h"
 #include "tensor_matrix.h"
 
 int model_open_gguf(struct gguf **file_p, struct model **ret_model, struct base_error *err)
@@ -45,6 +43,9 @@ void model_close(struct model **self_p)
     if (self == NULL)
         return;
     gguf_close(&self->file);
+    /* Vectors stand behind the matrices in one block. */
+    for (uint32_t i = 0; self->layers != NULL && i < self->config.layer_count + 2; i++)
+        base_free((void *)self->layers[i].matrices);
     base_free(self->layers);
     base_free(self);
     *self_p = NULL;
@@ -60,85 +61,79 @@ const struct gguf *model_file(const struct model *self)
     return self->file;
 }
 
-const struct model_layer_tensors *model_layer(const struct model *self, uint32_t layer)
+const struct model_layer *model_get_layer(const struct model *self, uint32_t index)
 {
-    return layer < self->config.layer_count ? &self->layers[layer] : NULL;
+    return index < self->config.layer_count + 2 ? &self->layers[index] : NULL;
 }
 
-const struct gguf_tensor *model_token_embedding(const struct model *self)
+static uint64_t matrix_bytes(const struct model_part *part)
 {
-    return self->token_embedding;
+    return part->tensor == NULL ? 0
+                                : tensor_matrix_bytes(part->tensor->type, (size_t)part->count,
+                                      (size_t)part->tensor->dimensions[0]);
 }
 
-const struct gguf_tensor *model_output_norm(const struct model *self)
+static uint64_t matrix_operations(const struct model_part *part)
 {
-    return self->output_norm;
+    return part->tensor == NULL ? 0 : 2 * part->tensor->dimensions[0] * part->count;
 }
 
-const struct gguf_tensor *model_output(const struct model *self)
+/* The type that most bytes of a layer are of. */
+static uint32_t main_type(const struct model_layer *layer, size_t matrix_count)
 {
-    return self->output;
-}
-
-const struct gguf_tensor *model_rope_factors(const struct model *self)
-{
-    return self->rope_factors;
-}
-
-static uint64_t matrix_bytes(const struct gguf_tensor *tensor)
-{
-    return tensor_matrix_bytes(
-        tensor->type, (size_t)tensor->dimensions[1], (size_t)tensor->dimensions[0]);
-}
-
-static uint64_t vector_bytes(const struct gguf_tensor *tensor)
-{
-    return tensor == NULL ? 0 : tensor->dimensions[0] * sizeof(float);
-}
-
-static uint64_t product_operations(const struct gguf_tensor *tensor)
-{
-    return 2 * tensor->dimensions[0] * tensor->dimensions[1];
-}
-
-static void block_cost(const struct model *self, uint32_t layer, struct model_layer_cost *ret_cost)
-{
-    const struct model_layer_tensors *t = &self->layers[layer];
-    const struct gguf_tensor *const matrices[] = {
-        t->q, t->k, t->v, t->attention_output, t->gate, t->up, t->down};
-    const struct gguf_tensor *const vectors[] = {t->attention_norm, t->feed_forward_norm, t->q_bias,
-        t->k_bias, t->v_bias, t->attention_output_bias};
-    size_t matrix_count = sizeof(matrices) / sizeof(matrices[0]);
     uint64_t largest = 0;
+    uint32_t type = 0;
 
     for (size_t i = 0; i < matrix_count; i++) {
         uint64_t of_type = 0;
-        ret_cost->weight_bytes += matrix_bytes(matrices[i]);
-        ret_cost->operations_per_token += product_operations(matrices[i]);
-        for (size_t j = 0; j < matrix_count; j++)
-            of_type += matrices[j]->type == matrices[i]->type ? matrix_bytes(matrices[j]) : 0;
+        if (layer->matrices[i].tensor == NULL ||
+            (largest > 0 && layer->matrices[i].tensor->type == type))
+            continue;
+        for (size_t j = i; j < matrix_count; j++)
+            if (layer->matrices[j].tensor != NULL &&
+                layer->matrices[j].tensor->type == layer->matrices[i].tensor->type)
+                of_type += matrix_bytes(&layer->matrices[j]);
         if (of_type > largest) {
             largest = of_type;
-            ret_cost->weight_type = matrices[i]->type;
+            type = layer->matrices[i].tensor->type;
         }
     }
-    for (size_t i = 0; i < sizeof(vectors) / sizeof(vectors[0]); i++)
-        ret_cost->weight_bytes += vector_bytes(vectors[i]);
-    ret_cost->kv_bytes_per_token =
-        (uint32_t)(2 * (size_t)self->config.kv_head_count * self->config.head_dim * sizeof(float));
+    return type;
 }
 
 void model_layer_cost(const struct model *self, uint32_t index, struct model_layer_cost *ret_cost)
 {
+    const struct model_config *c = &self->config;
+    const struct model_layer *layer = model_get_layer(self, index);
+
     *ret_cost = (struct model_layer_cost){0};
+    if (layer == NULL)
+        return;
+    size_t matrix_count = model_expert(MODEL_MATRICES, layer->expert_count);
+    size_t vector_count = model_expert(MODEL_VECTORS, layer->expert_count);
+    uint64_t of_experts = 0;
+    for (size_t i = 0; i < matrix_count; i++) {
+        uint64_t operations = matrix_operations(&layer->matrices[i]);
+        ret_cost->weight_bytes += matrix_bytes(&layer->matrices[i]);
+        if (i < MODEL_MATRICES)
+            ret_cost->operations_per_token += operations;
+        else
+            of_experts += operations;
+    }
+    if (layer->expert_count > 0)
+        ret_cost->operations_per_token += of_experts / layer->expert_count * c->expert_used_count;
+    for (size_t i = 0; i < vector_count; i++)
+        ret_cost->weight_bytes += layer->vectors[i].count * sizeof(float);
+    ret_cost->weight_type = main_type(layer, matrix_count);
     if (index == 0) {
-        ret_cost->weight_type = self->token_embedding->type;
-        ret_cost->weight_bytes = matrix_bytes(self->token_embedding);
-    } else if (index <= self->config.layer_count) {
-        block_cost(self, index - 1, ret_cost);
-    } else if (index == self->config.layer_count + 1) {
-        ret_cost->weight_type = self->output->type;
-        ret_cost->weight_bytes = matrix_bytes(self->output) + vector_bytes(self->output_norm);
-        ret_cost->operations_per_token = product_operations(self->output);
+        ret_cost->operations_per_token = 0; /* rows are looked up */
+    } else if (index <= c->layer_count) {
+        ret_cost->kv_bytes_per_token =
+            (uint32_t)(2 * (size_t)c->kv_head_count * c->head_dim * sizeof(float));
+    } else if (c->tied_output) {
+        const struct model_part *embedding = &self->layers[0].matrices[MODEL_EMBEDDING];
+        ret_cost->weight_type = embedding->tensor->type;
+        ret_cost->weight_bytes += matrix_bytes(embedding);
+        ret_cost->operations_per_token = matrix_operations(embedding);
     }
 }

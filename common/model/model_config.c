@@ -1,209 +1,236 @@
-/* Metadata to sizes. Every message names file, byte offset and key. */
+/* Metadata to sizes and switches. */
 #include "model_internal.h"
 
-#include "base_err.h"
+#include "base_alloc.h"
 #include "base_limits.h"
-#include "gguf.h"
-#include <inttypes.h>
+#include <float.h>
 #include <math.h>
-#include <stdio.h>
 #include <string.h>
-
-#define KEY_BYTES   96
-#define REQUIRED    UINT32_MAX /* in place of a default */
-#define FACTOR_MIN  1e-6f      /* of rope scaling, so that its inverse is a number */
-#define SIZE_MAX_32 (1u << 24) /* of one dimension; keeps products within 64 bits */
-
-#define fail(self, code, key, format, ...)                                                         \
-    base_error_set(err, code, "%s: byte %" PRIu64 ": %s: " format,                                 \
-        gguf_path_tail(gguf_path((self)->file)), gguf_key_offset((self)->file, key), key,          \
-        __VA_ARGS__)
-
-static void make_key(const struct model *self, const char *name, char ret_key[KEY_BYTES])
-{
-    (void)snprintf(ret_key, KEY_BYTES, "%s.%s", self->config.family->name, name);
-}
-
-/* An integer within 1..max, or its default when absent. */
-static int read_size(const struct model *self, const char *name, uint32_t otherwise, uint32_t max,
-    uint32_t *ret_value, struct base_error *err)
-{
-    char key[KEY_BYTES];
-    uint32_t value = otherwise;
-
-    make_key(self, name, key);
-    int rc = gguf_get_u32(self->file, key, &value, err);
-    if (rc == BASE_NOT_FOUND && otherwise == REQUIRED)
-        return fail(self, BASE_MALFORMED, key, "%s", "the key is missing");
-    if (rc != BASE_OK && rc != BASE_NOT_FOUND)
-        return rc;
-    if (value == 0 || value > max)
-        return fail(self, BASE_MALFORMED, key, "%" PRIu32 " is not within 1..%" PRIu32, value, max);
-    *ret_value = value;
-    return BASE_OK;
-}
-
-/* A finite float above min, or *ret_value as it was when absent. */
-static int read_float(
-    const struct model *self, const char *name, float min, float *ret_value, struct base_error *err)
-{
-    char key[KEY_BYTES];
-    float value = 0;
-
-    make_key(self, name, key);
-    int rc = gguf_get_f32(self->file, key, &value, err);
-    if (rc == BASE_NOT_FOUND)
-        return BASE_OK;
-    if (rc != BASE_OK)
-        return rc;
-    if (!isfinite(value) || !(value > min))
-        return fail(
-            self, BASE_MALFORMED, key, "%g is not a number above %g", (double)value, (double)min);
-    *ret_value = value;
-    return BASE_OK;
-}
 
 static int read_family(struct model *self, struct base_error *err)
 {
     const char *key = "general.architecture";
     struct gguf_string name = {0};
-    char names[128];
+    char names[192];
     int rc = gguf_get_string(self->file, key, &name, err);
 
     if (rc == BASE_NOT_FOUND)
-        return fail(self, BASE_MALFORMED, key, "%s", "the key is missing");
+        return model_fail_key(self, BASE_MALFORMED, key, "%s", "the key is missing");
     if (rc != BASE_OK)
         return rc;
     self->config.family = model_family_find(name.data, name.bytes);
     if (self->config.family != NULL)
         return BASE_OK;
     model_family_names(names, sizeof(names));
-    return fail(self, BASE_UNSUPPORTED, key, "\"%.*s\" is not supported (supported: %s)",
+    return model_fail_key(self, BASE_UNSUPPORTED, key, "\"%.*s\" is not supported (supported: %s)",
         name.bytes < 40 ? (int)name.bytes : 40, name.data, names);
 }
 
-static int read_heads(struct model *self, struct base_error *err)
+/* One number for all layers, even where the file has an array of them. */
+static int read_same(struct model *self, const char *name, uint32_t otherwise, uint32_t *scratch,
+    uint32_t *ret_value, struct base_error *err)
 {
-    struct model_config *config = &self->config;
-    uint32_t value_length = 0;
-    char key[KEY_BYTES];
-    int rc =
-        read_size(self, "attention.head_count", REQUIRED, SIZE_MAX_32, &config->head_count, err);
+    char key[MODEL_KEY_BYTES];
+    int rc = model_read_sizes(self, name, otherwise, MODEL_SIZE_MAX, scratch, err);
 
-    if (rc == BASE_OK)
-        rc = read_size(self, "attention.head_count_kv", config->head_count, SIZE_MAX_32,
-            &config->kv_head_count, err);
-    if (rc != BASE_OK)
-        return rc;
-    make_key(self, "attention.head_count_kv", key);
-    if (config->head_count % config->kv_head_count != 0)
-        return fail(self, BASE_MALFORMED, key, "%" PRIu32 " does not divide head_count, %" PRIu32,
-            config->kv_head_count, config->head_count);
-    rc = read_size(self, "attention.key_length", config->embedding_length / config->head_count,
-        SIZE_MAX_32, &config->head_dim, err);
-    if (rc == BASE_OK)
-        rc = read_size(
-            self, "attention.value_length", config->head_dim, SIZE_MAX_32, &value_length, err);
-    if (rc != BASE_OK)
-        return rc;
-    make_key(self, "attention.value_length", key);
-    if (value_length != config->head_dim)
-        return fail(self, BASE_UNSUPPORTED, key, "%" PRIu32 ", but key_length is %" PRIu32,
-            value_length, config->head_dim);
-    make_key(self, "attention.key_length", key);
-    if ((uint64_t)config->head_count * config->head_dim > SIZE_MAX_32)
-        return fail(self, BASE_TOO_BIG, key, "%" PRIu32 " heads of %" PRIu32 " elements",
-            config->head_count, config->head_dim);
-    if (config->head_dim % 2 != 0)
-        return fail(self, BASE_MALFORMED, key, "%" PRIu32 " is odd", config->head_dim);
-    config->attention_scale = (float)(1.0 / sqrt((double)config->head_dim));
-    return read_float(self, "attention.scale", 0, &config->attention_scale, err);
-}
-
-static int read_rope_scaling(struct model *self, struct base_error *err)
-{
-    struct model_config *config = &self->config;
-    struct gguf_string type = {"linear", 6};
-    float factor = 1;
-    char key[KEY_BYTES];
-
-    make_key(self, "rope.scaling.type", key);
-    int rc = gguf_get_string(self->file, key, &type, err);
-    if (rc != BASE_OK && rc != BASE_NOT_FOUND)
-        return rc;
-    bool none = type.bytes == 4 && memcmp(type.data, "none", 4) == 0;
-    if (!none && !(type.bytes == 6 && memcmp(type.data, "linear", 6) == 0))
-        return fail(self, BASE_UNSUPPORTED, key,
-            "\"%.*s\" is not supported (supported: none, linear, and llama-3's rope_freqs.weight)",
-            type.bytes < 40 ? (int)type.bytes : 40, type.data);
-    /* The older key first, so that the newer one wins. */
-    rc = read_float(self, "rope.scale_linear", FACTOR_MIN, &factor, err);
-    if (rc == BASE_OK)
-        rc = read_float(self, "rope.scaling.factor", FACTOR_MIN, &factor, err);
-    if (rc == BASE_OK)
-        config->rope_scale = none ? 1.0f : 1.0f / factor;
+    model_key(self, name, key);
+    if (rc == BASE_OK && scratch[0] == 0)
+        return model_fail_key(
+            self, BASE_MALFORMED, key, "0 is not within 1..%" PRIu32, MODEL_SIZE_MAX);
+    for (uint32_t i = 1; i < self->config.layer_count && rc == BASE_OK; i++)
+        if (scratch[i] != scratch[0])
+            rc = model_fail_key(self, BASE_UNSUPPORTED, key,
+                "layers differ (%" PRIu32 " and %" PRIu32 "), which is not supported", scratch[0],
+                scratch[i]);
+    *ret_value = scratch[0];
     return rc;
 }
 
-static int read_rope(struct model *self, struct base_error *err)
+static int read_heads(struct model *self, uint32_t *scratch, struct base_error *err)
 {
     struct model_config *config = &self->config;
-    char key[KEY_BYTES];
-    int rc = read_size(
-        self, "rope.dimension_count", config->head_dim, config->head_dim, &config->rotary_dim, err);
+    uint32_t value_length = 0;
+    char key[MODEL_KEY_BYTES];
+    int rc =
+        read_same(self, "attention.head_count", MODEL_REQUIRED, scratch, &config->head_count, err);
 
+    if (rc == BASE_OK)
+        rc = read_same(self, "attention.head_count_kv", config->head_count, scratch,
+            &config->kv_head_count, err);
     if (rc != BASE_OK)
         return rc;
-    make_key(self, "rope.dimension_count", key);
-    if (config->rotary_dim % 2 != 0)
-        return fail(self, BASE_MALFORMED, key, "%" PRIu32 " is odd", config->rotary_dim);
-    config->rope_base = 10000.0f;
-    rc = read_float(self, "rope.freq_base", 0, &config->rope_base, err);
-    return rc == BASE_OK ? read_rope_scaling(self, err) : rc;
+    model_key(self, "attention.head_count_kv", key);
+    if (config->head_count % config->kv_head_count != 0)
+        return model_fail_key(self, BASE_MALFORMED, key,
+            "%" PRIu32 " does not divide head_count, %" PRIu32, config->kv_head_count,
+            config->head_count);
+    rc = model_read_size(self, "attention.key_length",
+        config->embedding_length / config->head_count, MODEL_SIZE_MAX, &config->head_dim, err);
+    if (rc == BASE_OK)
+        rc = model_read_size(
+            self, "attention.value_length", config->head_dim, MODEL_SIZE_MAX, &value_length, err);
+    if (rc != BASE_OK)
+        return rc;
+    model_key(self, "attention.value_length", key);
+    if (value_length != config->head_dim)
+        return model_fail_key(self, BASE_UNSUPPORTED, key,
+            "%" PRIu32 ", but key_length is %" PRIu32, value_length, config->head_dim);
+    model_key(self, "attention.key_length", key);
+    if ((uint64_t)config->head_count * config->head_dim > MODEL_SIZE_MAX)
+        return model_fail_key(self, BASE_TOO_BIG, key, "%" PRIu32 " heads of %" PRIu32 " elements",
+            config->head_count, config->head_dim);
+    if (config->head_dim % 2 != 0)
+        return model_fail_key(self, BASE_MALFORMED, key, "%" PRIu32 " is odd", config->head_dim);
+    return BASE_OK;
+}
+
+/* Everything that is multiplied, divided or capped. */
+static int read_scales(struct model *self, struct base_error *err)
+{
+    struct model_config *c = &self->config;
+    bool wide = c->family->wide_scale_layers == c->layer_count;
+    double width = wide ? (double)c->embedding_length / c->head_count : (double)c->head_dim;
+    float epsilon = 1e-5f;
+    struct {
+        const char *name;
+        float otherwise;
+        float *value;
+    } scales[] = {
+        {"attention.scale", (float)(1.0 / sqrt(width)), &c->attention_scale},
+        {"embedding_scale", c->family->embedding_root ? sqrtf((float)c->embedding_length) : 1.0f,
+            &c->embedding_scale},
+        {"residual_scale", 1, &c->residual_scale},
+        {"logit_scale", 1, &c->logit_divisor},
+        {"expert_weights_scale", 1, &c->expert_scale},
+        {c->family->layer_norm ? "attention.layer_norm_epsilon"
+                               : "attention.layer_norm_rms_epsilon",
+            epsilon, &c->norm_epsilon},
+    };
+
+    for (size_t i = 0; i < sizeof(scales) / sizeof(scales[0]); i++) {
+        float value = 0; /* 0, as some files have it, means that there is none */
+        int rc = model_read_float(self, scales[i].name, -FLT_MIN, &value, err);
+        if (rc != BASE_OK)
+            return rc;
+        *scales[i].value = value > 0 ? value : scales[i].otherwise;
+    }
+    c->attention_softcap = c->family->attention_softcap;
+    c->logit_softcap = c->family->logit_softcap;
+    int rc = model_read_float(self, "attn_logit_softcapping", -FLT_MIN, &c->attention_softcap, err);
+    if (rc == BASE_OK)
+        rc = model_read_float(self, "final_logit_softcapping", -FLT_MIN, &c->logit_softcap, err);
+    return rc;
+}
+
+static int read_experts(struct model *self, struct base_error *err)
+{
+    struct model_config *c = &self->config;
+    char key[MODEL_KEY_BYTES];
+    uint32_t gating = 0;
+    int rc = model_read_count(self, "expert_count", LIMIT_EXPERTS_MAX, &c->expert_count, err);
+
+    if (rc != BASE_OK || c->expert_count == 0)
+        return rc;
+    rc = model_read_size(
+        self, "expert_used_count", MODEL_REQUIRED, c->expert_count, &c->expert_used_count, err);
+    c->experts_renormalised = !c->family->plain_experts;
+    if (rc == BASE_OK)
+        rc = model_read_bool(self, "expert_weights_norm", &c->experts_renormalised, err);
+    if (rc == BASE_OK)
+        rc = model_read_count(self, "expert_gating_func", UINT32_MAX, &gating, err);
+    /* 1: softmax, then the best. 3: the best, then softmax, which is the same renormalised. */
+    model_key(self, "expert_gating_func", key);
+    if (rc == BASE_OK && gating != 0 && gating != 1 && gating != 3)
+        rc = model_fail_key(self, BASE_UNSUPPORTED, key,
+            "%" PRIu32 " is not supported (supported: 1 and 3, softmax)", gating);
+    c->experts_renormalised |= gating == 3;
+    return rc;
+}
+
+static int read_feed_forward(struct model *self, uint32_t *scratch, struct base_error *err)
+{
+    struct model_config *c = &self->config;
+    uint32_t of_expert = 0;
+    char key[MODEL_KEY_BYTES];
+    int rc =
+        model_read_sizes(self, "feed_forward_length", MODEL_REQUIRED, MODEL_SIZE_MAX, scratch, err);
+
+    if (rc == BASE_OK)
+        rc = model_read_count(self, "expert_feed_forward_length", MODEL_SIZE_MAX, &of_expert, err);
+    model_key(self, "feed_forward_length", key);
+    for (uint32_t i = 0; i < c->layer_count && rc == BASE_OK; i++) {
+        struct model_layer *layer = &self->layers[i + 1];
+        if (scratch[i] == 0)
+            rc = model_fail_key(
+                self, BASE_MALFORMED, key, "layer %" PRIu32 ": 0 is not within 1..", i);
+        layer->feed_forward_length = scratch[i];
+        layer->expert_length = of_expert > 0 ? of_expert : scratch[i];
+    }
+    return rc;
 }
 
 /* What would change the output if it were ignored. */
 static int refuse_features(const struct model *self, struct base_error *err)
 {
-    char key[KEY_BYTES];
-    uint32_t experts = 0;
-    bool causal = true;
+    static const char *const counts[] = {"attention.q_lora_rank", "attention.kv_lora_rank",
+        "expert_group_count", "expert_group_used_count", "nextn_predict_layers", "ssm.state_size",
+        "ssm.inner_size", "full_attention_interval", "attention.shared_kv_layers",
+        "leading_dense_block_count"};
+    char key[MODEL_KEY_BYTES];
+    bool causal = !self->config.family->encoder;
+    float cap = 0;
 
-    make_key(self, "expert_count", key);
-    int rc = gguf_get_u32(self->file, key, &experts, err);
-    if (rc != BASE_OK && rc != BASE_NOT_FOUND)
-        return rc;
-    if (experts > 0)
-        return fail(self, BASE_UNSUPPORTED, key,
-            "mixtures of experts are not supported (%" PRIu32 " experts)", experts);
-    make_key(self, "attention.causal", key);
-    rc = gguf_get_bool(self->file, key, &causal, err);
-    if (rc != BASE_OK && rc != BASE_NOT_FOUND)
-        return rc;
-    if (!causal)
-        return fail(self, BASE_UNSUPPORTED, key, "%s", "only causal attention is supported");
-    return BASE_OK;
+    model_key(self, "attention.causal", key);
+    int rc = model_read_bool(self, "attention.causal", &causal, err);
+    if (rc == BASE_OK && causal == self->config.family->encoder)
+        rc = model_fail_key(self, BASE_UNSUPPORTED, key, "%s is not supported in family %s",
+            causal ? "true" : "false", self->config.family->name);
+    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]) && rc == BASE_OK; i++) {
+        uint32_t value = 0;
+        model_key(self, counts[i], key);
+        rc = model_read_count(self, counts[i], UINT32_MAX, &value, err);
+        if (rc == BASE_OK && value > 0)
+            rc = model_fail_key(self, BASE_UNSUPPORTED, key,
+                "%" PRIu32 " is not supported in family %s", value, self->config.family->name);
+    }
+    if (rc == BASE_OK)
+        rc = model_read_float(self, "router_logit_softcapping", -1, &cap, err);
+    model_key(self, "router_logit_softcapping", key);
+    if (rc == BASE_OK && cap != 0)
+        rc = model_fail_key(self, BASE_UNSUPPORTED, key, "%g is not supported", (double)cap);
+    return rc;
 }
 
 static int read_context(struct model *self, struct base_error *err)
 {
     struct model_config *config = &self->config;
-    uint32_t window = 0;
-    char key[KEY_BYTES];
-    int rc = read_size(self, "context_length", REQUIRED, UINT32_MAX, &config->context_length, err);
+    uint32_t max = config->family->encoder ? LIMIT_BATCH_TOKENS_MAX : LIMIT_CONTEXT_TOKENS_MAX;
+    int rc = model_read_size(
+        self, "context_length", MODEL_REQUIRED, UINT32_MAX, &config->context_length, err);
 
-    if (rc != BASE_OK)
-        return rc;
-    if (config->context_length > LIMIT_CONTEXT_TOKENS_MAX)
-        config->context_length = LIMIT_CONTEXT_TOKENS_MAX;
-    make_key(self, "attention.sliding_window", key);
-    rc = gguf_get_u32(self->file, key, &window, err);
-    if (rc != BASE_OK && rc != BASE_NOT_FOUND)
-        return rc;
-    /* Full attention is the same thing as long as the sequence fits in the window. */
-    if (window > 0 && window < config->context_length)
-        config->context_length = window;
-    return BASE_OK;
+    if (rc == BASE_OK && config->context_length > max)
+        config->context_length = max;
+    return rc;
+}
+
+static int read_layers(struct model *self, struct base_error *err)
+{
+    struct model_config *config = &self->config;
+    uint32_t *scratch = base_alloc_zeroed(config->layer_count, sizeof(*scratch));
+    int rc = BASE_OK;
+
+    self->layers = base_alloc_zeroed(config->layer_count + 2, sizeof(*self->layers));
+    if (scratch == NULL || self->layers == NULL)
+        rc =
+            base_error_set(err, BASE_NOMEM, "%s: no memory", gguf_path_tail(gguf_path(self->file)));
+    if (rc == BASE_OK)
+        rc = read_experts(self, err);
+    if (rc == BASE_OK)
+        rc = read_feed_forward(self, scratch, err);
+    if (rc == BASE_OK)
+        rc = read_heads(self, scratch, err);
+    base_free(scratch);
+    return rc;
 }
 
 int model_read_config(struct model *self, struct base_error *err)
@@ -214,21 +241,16 @@ int model_read_config(struct model *self, struct base_error *err)
     if (rc == BASE_OK)
         rc = refuse_features(self, err);
     if (rc == BASE_OK)
-        rc = read_size(self, "block_count", REQUIRED, LIMIT_LAYERS_MAX, &config->layer_count, err);
+        rc = model_read_size(
+            self, "block_count", MODEL_REQUIRED, LIMIT_LAYERS_MAX, &config->layer_count, err);
     if (rc == BASE_OK)
-        rc = read_size(
-            self, "embedding_length", REQUIRED, SIZE_MAX_32, &config->embedding_length, err);
-    if (rc == BASE_OK)
-        rc = read_size(
-            self, "feed_forward_length", REQUIRED, SIZE_MAX_32, &config->feed_forward_length, err);
+        rc = model_read_size(self, "embedding_length", MODEL_REQUIRED, MODEL_SIZE_MAX,
+            &config->embedding_length, err);
     if (rc == BASE_OK)
         rc = read_context(self, err);
     if (rc == BASE_OK)
-        rc = read_heads(self, err);
+        rc = read_layers(self, err);
     if (rc == BASE_OK)
-        rc = read_rope(self, err);
-    config->norm_epsilon = 1e-5f;
-    return rc == BASE_OK
-               ? read_float(self, "attention.layer_norm_rms_epsilon", 0, &config->norm_epsilon, err)
-               : rc;
+        rc = read_scales(self, err);
+    return rc == BASE_OK ? model_read_ropes(self, err) : rc;
 }

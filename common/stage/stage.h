@@ -22,7 +22,7 @@ struct stage_options {
     uint32_t layer_first;      /* first block */
     uint32_t layer_count;      /* blocks, >= 1 */
     bool embeds;               /* first stage: input is token ids */
-    bool has_head;             /* last stage: output is logits */
+    bool has_head;             /* last stage: output is rows */
     uint32_t page_tokens;      /* positions per KV page, power of two */
     uint32_t page_count;       /* KV pages; memory is touched when first written */
     uint32_t batch_tokens_max; /* 1..LIMIT_BATCH_TOKENS_MAX */
@@ -56,6 +56,7 @@ enum stage_logits {
     STAGE_LOGITS_TOP = 1,
     STAGE_LOGITS_FULL = 2,
     STAGE_LOGITS_FULL_ALL = 3,
+    STAGE_HIDDEN_ALL = 4, /* no logits: every token's state behind the output norm */
 };
 
 /* One sequence's part of a batch. */
@@ -64,18 +65,18 @@ struct stage_sequence {
     uint32_t token_count;     /* >= 1 */
     const uint32_t *pages;    /* page ids; page i holds positions [i * page_tokens, ...) */
     size_t page_count;        /* covers first_position + token_count */
-    enum stage_logits logits; /* of the last token; FULL_ALL: of every token */
+    enum stage_logits logits; /* of the last token; *_ALL: of every token */
     uint32_t top_count;       /* for TOP: 1..min(vocab_size, LIMIT_TOP_LOGITS_MAX) */
 };
 
-/* One row of logits out. */
+/* One row out. */
 struct stage_row {
     uint32_t sequence; /* index into the batch */
     uint32_t position;
-    enum stage_logits logits; /* TOP or FULL */
-    uint32_t count;           /* candidates, or vocabulary size */
-    float log_sum_exp;
-    size_t offset; /* of this row's payload in stage_output.payload, in bytes */
+    enum stage_logits logits; /* TOP, FULL or HIDDEN_ALL */
+    uint32_t count;           /* candidates, vocabulary size, or embedding length */
+    float log_sum_exp;        /* of logits */
+    size_t offset;            /* of this row's payload in stage_output.payload, in bytes */
 };
 
 /* Memory of the stage, valid until its next run. */
@@ -83,7 +84,7 @@ struct stage_output {
     const float *hidden; /* [token_count, embedding_length] f32 when the stage has no head */
     const struct stage_row *rows;
     size_t row_count;
-    const uint8_t *payload; /* TOP: u32 ids [count], f32 logits [count]; FULL: f32 [vocab_size] */
+    const uint8_t *payload; /* TOP: u32 ids [count], f32 logits [count]; others: f32 [count] */
     size_t payload_bytes;
 };
 
@@ -94,6 +95,8 @@ struct stage_output {
  *   hidden  [token_count, embedding_length] f32, otherwise; any alignment
  * Returns BASE_OK, or BASE_INVALID with *err naming the sequence and field when the batch does
  * not fit the stage (positions, pages, token ids, counts): nothing was run.
+ * Models without a head (encoders) give HIDDEN_ALL rows only, and take each sequence whole: in
+ * one batch, from position 0.
  * All rows of a batch together are at most LIMIT_TENSOR_BYTES of payload; more is BASE_INVALID.
  * One thread at a time; the pool's threads do the work (NULL: the caller alone).
  */

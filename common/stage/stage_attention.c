@@ -14,11 +14,6 @@
 /* Fewer multiplications than this finish sooner on the caller than a pool is woken. */
 #define PARALLEL_PRODUCTS 32768u
 
-struct stage_attention stage_attention_default(const struct model_config *config)
-{
-    return (struct stage_attention){.scale = config->attention_scale, .causal = true};
-}
-
 /* Positions [first, end) that a token sees. */
 struct span {
     uint32_t first, end;

@@ -48,8 +48,17 @@ int stage_check_options(
 
 size_t stage_row_bytes(const struct stage *self, enum stage_logits logits, uint32_t top_count)
 {
-    return logits == STAGE_LOGITS_TOP ? (size_t)top_count * (sizeof(uint32_t) + sizeof(float))
-                                      : (size_t)self->config->vocab_size * sizeof(float);
+    const struct model_config *config = self->config;
+
+    if (logits == STAGE_LOGITS_TOP)
+        return (size_t)top_count * (sizeof(uint32_t) + sizeof(float));
+    return sizeof(float) *
+           (logits == STAGE_HIDDEN_ALL ? config->embedding_length : (size_t)config->vocab_size);
+}
+
+bool stage_wants_all(enum stage_logits logits)
+{
+    return logits == STAGE_LOGITS_FULL_ALL || logits == STAGE_HIDDEN_ALL;
 }
 
 #define fail(index, format, ...)                                                                   \
@@ -69,6 +78,9 @@ static int check_positions(const struct stage *self, const struct stage_sequence
         return fail(index,
             "first_position %" PRIu32 " and token_count %" PRIu32 " pass the context of %" PRIu32,
             sequence->first_position, sequence->token_count, context);
+    if (self->config->family->encoder && sequence->first_position > 0)
+        return fail(index, "first_position %" PRIu32 ": family %s takes a sequence whole",
+            sequence->first_position, self->config->family->name);
     size_t pages =
         (size_t)(sequence->first_position + sequence->token_count - 1) / o->page_tokens + 1;
     if (sequence->page_count < pages || sequence->pages == NULL)
@@ -90,7 +102,9 @@ static int check_logits(const struct stage *self, const struct stage_sequence *s
 
     if (!self->options.has_head || sequence->logits == STAGE_LOGITS_NONE)
         return BASE_OK;
-    if (sequence->logits == STAGE_LOGITS_FULL_ALL)
+    if (!self->config->has_head && sequence->logits != STAGE_HIDDEN_ALL)
+        return fail(index, "logits: family %s has hidden states only", self->config->family->name);
+    if (stage_wants_all(sequence->logits))
         rows = sequence->token_count;
     else if (sequence->logits != STAGE_LOGITS_TOP && sequence->logits != STAGE_LOGITS_FULL)
         return fail(index, "logits mode %d is unknown", (int)sequence->logits);

@@ -14,29 +14,6 @@ struct tensor_matrix;
 #define STAGE_THREADS_MAX 256 /* of a pool */
 #define STAGE_HEAD_ROWS   32  /* rows of logits computed at a time */
 
-/* Matrices and vectors of a unit. The embedding has only STAGE_ENDS_MATRIX; the head has that
- * (unless tied) and STAGE_ATTENTION_NORM, which is then the output norm. */
-enum stage_matrix {
-    STAGE_Q = 0,
-    STAGE_K,
-    STAGE_V,
-    STAGE_ATTENTION_OUTPUT,
-    STAGE_GATE,
-    STAGE_UP,
-    STAGE_DOWN,
-    STAGE_MATRICES,
-    STAGE_ENDS_MATRIX = STAGE_Q,
-};
-enum stage_vector {
-    STAGE_ATTENTION_NORM = 0,
-    STAGE_FEED_FORWARD_NORM,
-    STAGE_Q_BIAS,
-    STAGE_K_BIAS,
-    STAGE_V_BIAS,
-    STAGE_ATTENTION_OUTPUT_BIAS,
-    STAGE_VECTORS,
-};
-
 /* What is loaded and shared as one: a block, the embedding (pseudo-layer 0) or the head
  * (layer_count + 1). Immutable once loaded. */
 struct stage_unit {
@@ -44,14 +21,10 @@ struct stage_unit {
     const struct model *model; /* identity: units of one model are interchangeable */
     uint32_t index;            /* pseudo-layer, see model_layer_cost() */
     bool fast_float;
-    struct tensor_matrix *matrices[STAGE_MATRICES]; /* NULL: the model has none */
-    float *vectors[STAGE_VECTORS];
-};
-
-/* Where the tensors of a unit are in the file, by the same indices. */
-struct stage_sources {
-    const struct gguf_tensor *matrices[STAGE_MATRICES];
-    const struct gguf_tensor *vectors[STAGE_VECTORS];
+    uint32_t expert_count;
+    /* By model_matrix and model_vector, experts behind them; NULL: the model has none. */
+    struct tensor_matrix **matrices;
+    float **vectors;
 };
 
 /*
@@ -85,12 +58,22 @@ struct stage_buffers {
     float *attention; /* [T, head_count, head_dim] */
     float *gate;      /* [T, feed_forward_length] */
     float *up;        /* [T, feed_forward_length] */
-    float *cos_sin;   /* [T, rotary_dim / 2, 2] */
+    float *cos_sin;   /* [rope_count, T, rotary_dim / 2, 2] */
     float *scores;    /* [STAGE_THREADS_MAX, context_length]; touched by the threads there are */
     float *logits;    /* [STAGE_HEAD_ROWS, vocab_size]; last stage only */
     uint8_t *payload; /* last stage only */
     struct stage_row *rows;
     struct stage_token *tokens;
+
+    /* Experts, where the model has them. E: expert_count, U: expert_used_count. */
+    float *router;           /* [T, E] logits, then weights before they are chosen */
+    uint32_t *chosen;        /* [T, U] experts of a token, the heaviest first */
+    float *chosen_weights;   /* [T, U] */
+    float *chosen_logits;    /* [T, U] */
+    uint32_t *expert_first;  /* [E + 1] where an expert's tokens begin in expert_tokens */
+    uint32_t *expert_tokens; /* [T * U] index into chosen: token * U + place */
+    float *expert_input;     /* [T, embedding_length] rows of normed that one expert takes */
+    float *expert_output;    /* [T, embedding_length] */
 };
 
 struct stage {
@@ -101,7 +84,7 @@ struct stage {
     struct stage_unit *embedding;
     struct stage_unit *head;
     struct kv *kv;
-    float *frequencies; /* [rotary_dim / 2] radians per position */
+    float *frequencies; /* [rope_count, rotary_dim / 2] radians per position */
     struct stage_buffers buffers;
     uint8_t *memory; /* that the buffers are cut from */
     size_t payload_bytes_max;
@@ -109,8 +92,6 @@ struct stage {
 };
 
 /* stage_unit.c */
-void stage_unit_sources(
-    const struct model *model, uint32_t index, struct stage_sources *ret_sources);
 uint64_t stage_unit_bytes(const struct model *model, uint32_t index, bool fast_float);
 struct stage_unit *stage_unit_share(struct stage_unit *unit);
 /* Drops one reference and nulls. Accepts a pointer to NULL. */
@@ -125,9 +106,9 @@ struct stage_load_progress {
 };
 int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
     struct stage_load_progress *progress, struct stage_unit **ret_unit, struct base_error *err);
-/* A vector as f32, [dimensions[0]]; freed with base_free(). */
-int stage_load_vector(const struct model *model, const struct gguf_tensor *tensor,
-    float **ret_vector, struct base_error *err);
+/* A vector as f32, [part->count]; freed with base_free(). */
+int stage_load_vector(const struct model *model, const struct model_part *part, float **ret_vector,
+    struct base_error *err);
 
 /* stage_check.c */
 int stage_check_options(
@@ -138,14 +119,16 @@ int stage_check_batch(const struct stage *self, const struct stage_sequence *seq
     uint32_t *ret_token_count, struct base_error *err);
 /* Payload bytes of one row. */
 size_t stage_row_bytes(const struct stage *self, enum stage_logits logits, uint32_t top_count);
+/* Whether rows of every token are asked for, not of the last one only. */
+bool stage_wants_all(enum stage_logits logits);
 
 /* stage_run.c: context of the pool functions of one run. */
 struct stage_run_context {
     struct stage *stage;
     struct tensor_pool *pool;
     const struct stage_unit *block;
+    const struct model_layer *description;   /* of block */
     const struct stage_attention *attention; /* of this layer */
-    const float *norm;                       /* weight of the norm to apply */
     uint32_t layer;                          /* of the stage's own blocks, for the cache */
     uint32_t token_count;
     size_t row_first; /* of the head's chunk */
@@ -159,13 +142,31 @@ void stage_for_tokens(struct stage_run_context *run, size_t values_per_token, st
 void stage_prepare(struct stage_run_context *run, const float *x, size_t count,
     const struct tensor_matrix *a, const struct tensor_matrix *b, const struct tensor_matrix *c);
 
+/* y [count, rows of w] = the prepared input times w. */
+void stage_multiply(struct stage_run_context *run, const struct tensor_matrix *w, float *y);
+/* y = the family's norm of x [embedding_length], as unit has it; y may be x. */
+void stage_norm(const struct stage *self, const struct stage_unit *unit, enum model_vector which,
+    const float *x, float *y);
+
+/* stage_block.c: one block on buffers.x. */
+void stage_run_block(struct stage_run_context *run);
+
+/* stage_feed_forward.c: from buffers.normed, or x where there is no norm, into projected. */
+void stage_feed_forward(struct stage_run_context *run, const float *x);
+/* gate [count] = activation(gate, up), biases added before (NULL: there are none). */
+void stage_activate(const struct model_config *config, float *gate, float *up, size_t count,
+    const float *gate_bias, const float *up_bias);
+/* stage_experts.c: the same, each token through its experts. */
+void stage_experts(struct stage_run_context *run, const float *x);
+
 /* stage_rope.c */
 int stage_rope_init(struct stage *self, struct base_error *err);
 void stage_rope_angles(struct stage_run_context *run, uint32_t token);
+/* Of a token, for the rope of the layer at hand: [rotary_dim / 2, 2]. */
+const float *stage_rope_token(const struct stage_run_context *run, uint32_t token);
 
 /* stage_attention.c: attention of all tokens from q and the cache into buffers.attention, as
  * run->attention says. Keys and values of the whole batch are in the cache by then. */
-struct stage_attention stage_attention_default(const struct model_config *config);
 void stage_attention(struct stage_run_context *run);
 
 /* stage_head.c: norm, head and reduction of the wanted rows. */

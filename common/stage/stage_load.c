@@ -18,6 +18,8 @@ static size_t payload_bytes_max(const struct model_config *config, size_t tokens
 
     if (top * 2 * sizeof(float) > row)
         row = top * 2 * sizeof(float);
+    if (config->embedding_length * sizeof(float) > row)
+        row = config->embedding_length * sizeof(float);
     /* What does not fit in one frame could not be sent anyway. A single row always fits. */
     return tokens * row < LIMIT_TENSOR_BYTES ? tokens * row : LIMIT_TENSOR_BYTES;
 }
@@ -51,6 +53,21 @@ static size_t scores_bytes(const struct stage_options *options)
     return (size_t)STAGE_THREADS_MAX * options->context_length * sizeof(float);
 }
 
+static void carve_expert_buffers(
+    const struct model_config *config, size_t tokens, struct carver *c, struct stage_buffers *b)
+{
+    size_t chosen = tokens * config->expert_used_count;
+
+    b->router = carve(c, tokens * config->expert_count, sizeof(float));
+    b->chosen = carve(c, chosen, sizeof(uint32_t));
+    b->chosen_weights = carve(c, chosen, sizeof(float));
+    b->chosen_logits = carve(c, chosen, sizeof(float));
+    b->expert_first = carve(c, config->expert_count + 1, sizeof(uint32_t));
+    b->expert_tokens = carve(c, chosen, sizeof(uint32_t));
+    b->expert_input = carve(c, tokens * config->embedding_length, sizeof(float));
+    b->expert_output = carve(c, tokens * config->embedding_length, sizeof(float));
+}
+
 /* Lays out all buffers in memory (NULL: counts only) and returns their bytes. Sizes cannot
  * overflow: dimensions are bounded by the model file, the others by base_limits.h. */
 static size_t carve_buffers(const struct model_config *config, const struct stage_options *options,
@@ -73,13 +90,15 @@ static size_t carve_buffers(const struct model_config *config, const struct stag
     b.attention = carve(&c, heads, f);
     b.gate = carve(&c, tokens * config->feed_forward_length, f);
     b.up = carve(&c, tokens * config->feed_forward_length, f);
-    b.cos_sin = carve(&c, tokens * config->rotary_dim, f);
+    b.cos_sin = carve(&c, config->rope_count * tokens * config->rotary_dim, f);
     b.tokens = carve(&c, tokens, sizeof(*b.tokens));
     if (options->has_head) {
         b.rows = carve(&c, tokens, sizeof(*b.rows));
         b.logits = carve(&c, head_rows * config->vocab_size, f);
         b.payload = carve(&c, payload_bytes_max(config, tokens), 1);
     }
+    if (config->expert_count > 0)
+        carve_expert_buffers(config, tokens, &c, &b);
     b.scores = carve(&c, scores_bytes(options), 1);
     *ret_buffers = b;
     return c.used;

@@ -1,10 +1,9 @@
-/* The forward pass of a batch through the blocks of a stage. Allocates nothing. */
+/* The forward pass of a batch through a stage. Allocates nothing. */
 #include "stage_internal.h"
 
 #include "base_assert.h"
 #include "base_bytes.h"
 #include "base_err.h"
-#include "kv.h"
 #include "tensor_matrix.h"
 #include "tensor_ops.h"
 #include "tensor_pool.h"
@@ -49,108 +48,22 @@ void stage_prepare(struct stage_run_context *run, const float *x, size_t count,
         form_for(a) | form_for(b) | form_for(c), run->pool);
 }
 
-static void multiply(struct stage_run_context *run, const struct tensor_matrix *w, float *y)
+void stage_multiply(struct stage_run_context *run, const struct tensor_matrix *w, float *y)
 {
     tensor_matmul(run->pool, w, run->stage->input, y, tensor_matrix_rows(w));
 }
 
-/* normed = rms_norm(x) * norm */
-static void norm_token(struct stage_run_context *run, uint32_t token)
+void stage_norm(const struct stage *self, const struct stage_unit *unit, enum model_vector which,
+    const float *x, float *y)
 {
-    const struct stage *self = run->stage;
-    size_t wide = self->config->embedding_length;
-
-    tensor_rms_norm(self->buffers.x + token * wide, run->norm, wide, self->config->norm_epsilon,
-        self->buffers.normed + token * wide);
-}
-
-/* Biases, rotation, and the cache. */
-static void finish_qkv(struct stage_run_context *run, uint32_t token)
-{
-    struct stage *self = run->stage;
     const struct model_config *config = self->config;
-    const struct stage_token *t = &self->buffers.tokens[token];
-    size_t q_size = (size_t)config->head_count * config->head_dim;
-    size_t kv_size = (size_t)config->kv_head_count * config->head_dim;
-    float *q = self->buffers.q + token * q_size;
-    float *k = self->buffers.k + token * kv_size;
-    float *v = self->buffers.v + token * kv_size;
-    const float *cos_sin = self->buffers.cos_sin + (size_t)token * config->rotary_dim;
-    float *const *biases = run->block->vectors;
-    uint32_t page_tokens = self->options.page_tokens;
-
-    if (biases[STAGE_Q_BIAS] != NULL)
-        tensor_add(biases[STAGE_Q_BIAS], q_size, q);
-    if (biases[STAGE_K_BIAS] != NULL)
-        tensor_add(biases[STAGE_K_BIAS], kv_size, k);
-    if (biases[STAGE_V_BIAS] != NULL)
-        tensor_add(biases[STAGE_V_BIAS], kv_size, v);
-    tensor_rope(q, config->head_count, config->head_dim, config->rotary_dim, cos_sin,
-        config->family->rope_adjacent);
-    tensor_rope(k, config->kv_head_count, config->head_dim, config->rotary_dim, cos_sin,
-        config->family->rope_adjacent);
-    kv_write(self->kv, run->layer, t->sequence->pages[t->position / page_tokens],
-        t->position % page_tokens, k, v);
-}
-
-/* x += projected (+ its bias), then the norm before the feed-forward. */
-static void finish_attention(struct stage_run_context *run, uint32_t token)
-{
-    const struct stage *self = run->stage;
-    size_t wide = self->config->embedding_length;
-    float *projected = self->buffers.projected + token * wide;
-
-    if (run->block->vectors[STAGE_ATTENTION_OUTPUT_BIAS] != NULL)
-        tensor_add(run->block->vectors[STAGE_ATTENTION_OUTPUT_BIAS], wide, projected);
-    tensor_add(projected, wide, self->buffers.x + token * wide);
-    norm_token(run, token);
-}
-
-static void activate(struct stage_run_context *run, uint32_t token)
-{
-    const struct stage *self = run->stage;
-    size_t inner = self->config->feed_forward_length;
-    float *gate = self->buffers.gate + token * inner;
-
-    tensor_silu_mul(gate, self->buffers.up + token * inner, inner, gate);
-}
-
-static void add_residual(struct stage_run_context *run, uint32_t token)
-{
-    const struct stage *self = run->stage;
-    size_t wide = self->config->embedding_length;
-
-    tensor_add(self->buffers.projected + token * wide, wide, self->buffers.x + token * wide);
-}
-
-static void run_block(struct stage_run_context *run)
-{
-    const struct stage_buffers *b = &run->stage->buffers;
-    const struct model_config *config = run->stage->config;
-    struct tensor_matrix *const *w = run->block->matrices;
     size_t wide = config->embedding_length;
-    size_t heads = (size_t)config->head_count * config->head_dim;
-    uint32_t count = run->token_count;
 
-    run->norm = run->block->vectors[STAGE_ATTENTION_NORM];
-    stage_for_tokens(run, wide, norm_token);
-    stage_prepare(run, b->normed, count, w[STAGE_Q], w[STAGE_K], w[STAGE_V]);
-    multiply(run, w[STAGE_Q], b->q);
-    multiply(run, w[STAGE_K], b->k);
-    multiply(run, w[STAGE_V], b->v);
-    stage_for_tokens(run, heads, finish_qkv);
-    stage_attention(run);
-    stage_prepare(run, b->attention, count, w[STAGE_ATTENTION_OUTPUT], NULL, NULL);
-    multiply(run, w[STAGE_ATTENTION_OUTPUT], b->projected);
-    run->norm = run->block->vectors[STAGE_FEED_FORWARD_NORM];
-    stage_for_tokens(run, wide, finish_attention);
-    stage_prepare(run, b->normed, count, w[STAGE_GATE], w[STAGE_UP], NULL);
-    multiply(run, w[STAGE_GATE], b->gate);
-    multiply(run, w[STAGE_UP], b->up);
-    stage_for_tokens(run, config->feed_forward_length, activate);
-    stage_prepare(run, b->gate, count, w[STAGE_DOWN], NULL, NULL);
-    multiply(run, w[STAGE_DOWN], b->projected);
-    stage_for_tokens(run, wide, add_residual);
+    if (config->family->layer_norm)
+        tensor_layer_norm(
+            x, unit->vectors[which], unit->vectors[which + 1], wide, config->norm_epsilon, y);
+    else
+        tensor_rms_norm(x, unit->vectors[which], wide, config->norm_epsilon, y);
 }
 
 static void list_tokens(
@@ -163,25 +76,47 @@ static void list_tokens(
             *token++ = (struct stage_token){&sequences[i], sequences[i].first_position + j};
 }
 
-static void load_input(struct stage *self, const uint8_t *input, uint32_t token_count)
+/* The row of a token's id, and what else the family adds to it. */
+static void embed(struct stage_run_context *run, const uint8_t *ids, uint32_t token)
 {
+    const struct stage *self = run->stage;
+    const struct model_config *config = self->config;
+    const struct stage_unit *unit = self->embedding;
+    size_t wide = config->embedding_length;
+    float *x = self->buffers.x + token * wide;
+
+    tensor_matrix_row(
+        unit->matrices[MODEL_EMBEDDING], base_load_u32(ids + token * sizeof(uint32_t)), x);
+    if (config->embedding_scale != 1)
+        tensor_scale(x, wide, config->embedding_scale, x);
+    if (unit->matrices[MODEL_POSITIONS] != NULL) {
+        float *row = self->buffers.projected + token * wide;
+        tensor_matrix_row(
+            unit->matrices[MODEL_POSITIONS], self->buffers.tokens[token].position, row);
+        tensor_add(row, wide, x);
+    }
+    if (unit->vectors[MODEL_TOKEN_TYPE] != NULL)
+        tensor_add(unit->vectors[MODEL_TOKEN_TYPE], wide, x);
+    if (unit->vectors[MODEL_END_NORM] != NULL)
+        stage_norm(self, unit, MODEL_END_NORM, x, x);
+}
+
+static void load_input(struct stage_run_context *run, const uint8_t *input)
+{
+    struct stage *self = run->stage;
     size_t wide = self->config->embedding_length;
 
-    if (!self->options.embeds) {
-        memcpy(self->buffers.x, input, token_count * wide * sizeof(float));
-        return;
-    }
-    for (uint32_t i = 0; i < token_count; i++)
-        tensor_matrix_row(self->embedding->matrices[STAGE_ENDS_MATRIX],
-            base_load_u32(input + i * sizeof(uint32_t)), self->buffers.x + i * wide);
+    if (!self->options.embeds)
+        memcpy(self->buffers.x, input, run->token_count * wide * sizeof(float));
+    for (uint32_t i = 0; self->options.embeds && i < run->token_count; i++)
+        embed(run, input, i);
 }
 
 int stage_run(struct stage *self, struct tensor_pool *pool, const struct stage_sequence *sequences,
     size_t sequence_count, const void *tokens_or_hidden, size_t input_bytes,
     struct stage_output *ret_output, struct base_error *err)
 {
-    struct stage_attention attention = stage_attention_default(self->config);
-    struct stage_run_context run = {.stage = self, .pool = pool, .attention = &attention};
+    struct stage_run_context run = {.stage = self, .pool = pool};
     int rc = stage_check_batch(
         self, sequences, sequence_count, tokens_or_hidden, input_bytes, &run.token_count, err);
 
@@ -189,12 +124,14 @@ int stage_run(struct stage *self, struct tensor_pool *pool, const struct stage_s
         return rc;
     base_assert(pool == NULL || tensor_pool_threads(pool) <= STAGE_THREADS_MAX);
     list_tokens(self, sequences, sequence_count);
-    load_input(self, tokens_or_hidden, run.token_count);
+    load_input(&run, tokens_or_hidden);
     /* A cosine takes about as long as sixteen multiplications. */
-    stage_for_tokens(&run, (size_t)self->config->rotary_dim * 16, stage_rope_angles);
+    if (!self->config->family->encoder)
+        stage_for_tokens(&run, (size_t)self->config->rotary_dim * 16, stage_rope_angles);
     for (run.layer = 0; run.layer < self->options.layer_count; run.layer++) {
         run.block = self->blocks[run.layer];
-        run_block(&run);
+        run.description = model_get_layer(self->model, run.block->index);
+        stage_run_block(&run);
     }
     *ret_output = (struct stage_output){0};
     if (self->options.has_head)

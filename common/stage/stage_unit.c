@@ -13,54 +13,38 @@
 /* Rows packed between two calls of the progress function. */
 #define CHUNK_BYTES ((size_t)16 << 20)
 
-void stage_unit_sources(
-    const struct model *model, uint32_t index, struct stage_sources *ret_sources)
-{
-    const struct model_config *config = model_get_config(model);
-
-    memset(ret_sources, 0, sizeof(*ret_sources));
-    if (index == 0) {
-        ret_sources->matrices[STAGE_ENDS_MATRIX] = model_token_embedding(model);
-    } else if (index == config->layer_count + 1) {
-        ret_sources->vectors[STAGE_ATTENTION_NORM] = model_output_norm(model);
-        if (!config->tied_output)
-            ret_sources->matrices[STAGE_ENDS_MATRIX] = model_output(model);
-    } else {
-        const struct model_layer_tensors *t = model_layer(model, index - 1);
-        *ret_sources = (struct stage_sources){
-            .matrices = {t->q, t->k, t->v, t->attention_output, t->gate, t->up, t->down},
-            .vectors = {t->attention_norm, t->feed_forward_norm, t->q_bias, t->k_bias, t->v_bias,
-                t->attention_output_bias},
-        };
-    }
-}
-
 uint64_t stage_unit_bytes(const struct model *model, uint32_t index, bool fast_float)
 {
-    struct stage_sources sources;
+    const struct model_layer *layer = model_get_layer(model, index);
+    size_t matrix_count = model_expert(MODEL_MATRICES, layer->expert_count);
+    size_t vector_count = model_expert(MODEL_VECTORS, layer->expert_count);
     uint64_t bytes = 0;
 
-    stage_unit_sources(model, index, &sources);
-    for (size_t i = 0; i < STAGE_MATRICES; i++) {
-        const struct gguf_tensor *t = sources.matrices[i];
-        if (t == NULL)
+    for (size_t i = 0; i < matrix_count; i++) {
+        const struct model_part *part = &layer->matrices[i];
+        if (part->tensor == NULL)
             continue;
-        bytes += tensor_matrix_bytes(t->type, (size_t)t->dimensions[1], (size_t)t->dimensions[0]);
-        if (fast_float && t->type != TENSOR_Q8_0 && t->type != TENSOR_Q4_0)
-            bytes += t->dimensions[0] * t->dimensions[1] * sizeof(float);
+        uint64_t columns = part->tensor->dimensions[0];
+        bytes += tensor_matrix_bytes(part->tensor->type, (size_t)part->count, (size_t)columns);
+        if (fast_float && part->tensor->type != TENSOR_Q8_0 && part->tensor->type != TENSOR_Q4_0)
+            bytes += part->count * columns * sizeof(float);
     }
-    for (size_t i = 0; i < STAGE_VECTORS; i++)
-        if (sources.vectors[i] != NULL)
-            bytes += sources.vectors[i]->dimensions[0] * sizeof(float);
+    for (size_t i = 0; i < vector_count; i++)
+        bytes += layer->vectors[i].count * sizeof(float);
     return bytes;
 }
 
 static void unit_destroy(struct stage_unit *unit)
 {
-    for (size_t i = 0; i < STAGE_MATRICES; i++)
+    size_t matrix_count = model_expert(MODEL_MATRICES, unit->expert_count);
+    size_t vector_count = model_expert(MODEL_VECTORS, unit->expert_count);
+
+    for (size_t i = 0; unit->matrices != NULL && i < matrix_count; i++)
         tensor_matrix_destroy(&unit->matrices[i]);
-    for (size_t i = 0; i < STAGE_VECTORS; i++)
+    for (size_t i = 0; unit->vectors != NULL && i < vector_count; i++)
         base_free(unit->vectors[i]);
+    base_free(unit->matrices);
+    base_free(unit->vectors);
     base_free(unit);
 }
 
@@ -92,17 +76,18 @@ static int report(struct stage_load_progress *progress, uint64_t bytes, struct b
     return BASE_OK;
 }
 
-static int load_matrix(const struct model *model, const struct gguf_tensor *tensor, bool fast_float,
+static int load_matrix(const struct model *model, const struct model_part *part, bool fast_float,
     struct stage_load_progress *progress, struct tensor_matrix **ret_matrix, struct base_error *err)
 {
+    const struct gguf_tensor *tensor = part->tensor;
     size_t columns = (size_t)tensor->dimensions[0];
-    size_t rows = (size_t)tensor->dimensions[1];
+    size_t rows = (size_t)part->count;
     size_t row_bytes = tensor_row_bytes(tensor->type, columns);
     int rc = tensor_matrix_new(tensor->type, rows, columns, fast_float, ret_matrix);
 
     if (rc != BASE_OK)
         return base_error_set(err, rc, "%s: %s", tensor->name, base_err_text(rc));
-    base_assert(row_bytes > 0 && row_bytes * rows == tensor->bytes);
+    base_assert(row_bytes > 0 && part->first + rows <= gguf_row_count(tensor));
     size_t chunk = CHUNK_BYTES / row_bytes / TENSOR_ROW_GROUP * TENSOR_ROW_GROUP;
     if (chunk == 0)
         chunk = TENSOR_ROW_GROUP;
@@ -112,37 +97,43 @@ static int load_matrix(const struct model *model, const struct gguf_tensor *tens
     uint8_t *buffer = tensor->data == NULL ? base_alloc_array(chunk, row_bytes) : NULL;
     if (tensor->data == NULL && buffer == NULL)
         return base_error_set(err, BASE_NOMEM, "%s: no memory for rows", tensor->name);
-    gguf_advise(model_file(model), tensor, true);
+    if (part->first == 0)
+        gguf_advise(model_file(model), tensor, true);
     for (size_t row = 0; row < rows && rc == BASE_OK; row += chunk) {
         size_t count = rows - row < chunk ? rows - row : chunk;
         const uint8_t *from = NULL;
-        rc = gguf_read_rows(model_file(model), tensor, row, count, buffer, &from, err);
+        rc =
+            gguf_read_rows(model_file(model), tensor, part->first + row, count, buffer, &from, err);
         if (rc == BASE_OK) {
             tensor_matrix_pack(*ret_matrix, row, count, from);
             rc = report(progress, count * row_bytes, err);
         }
     }
     /* Packed weights are a copy: the pages of the file need not stay. */
-    gguf_advise(model_file(model), tensor, false);
+    if (part->first + rows == gguf_row_count(tensor))
+        gguf_advise(model_file(model), tensor, false);
     base_free(buffer);
     return rc;
 }
 
-int stage_load_vector(const struct model *model, const struct gguf_tensor *tensor,
-    float **ret_vector, struct base_error *err)
+int stage_load_vector(const struct model *model, const struct model_part *part, float **ret_vector,
+    struct base_error *err)
 {
-    size_t count = (size_t)tensor->dimensions[0];
-    uint8_t *buffer = tensor->data == NULL ? base_alloc((size_t)tensor->bytes) : NULL;
-    float *vector = base_alloc_array(count, sizeof(float));
+    const struct gguf_tensor *tensor = part->tensor;
+    size_t columns = (size_t)tensor->dimensions[0];
+    uint8_t *buffer = tensor->data == NULL ? base_alloc(gguf_row_bytes(tensor)) : NULL;
+    float *vector = base_alloc_array(columns, sizeof(float));
     const uint8_t *row = NULL;
     int rc = BASE_OK;
 
+    base_assert(part->first % columns + part->count <= columns);
     if (vector == NULL || (tensor->data == NULL && buffer == NULL))
         rc = base_error_set(err, BASE_NOMEM, "%s: no memory", tensor->name);
     if (rc == BASE_OK)
-        rc = gguf_read_rows(model_file(model), tensor, 0, 1, buffer, &row, err);
+        rc = gguf_read_rows(model_file(model), tensor, part->first / columns, 1, buffer, &row, err);
     if (rc == BASE_OK) {
-        tensor_dequantize_row(tensor->type, row, count, vector);
+        tensor_dequantize_row(tensor->type, row, columns, vector);
+        memmove(vector, vector + part->first % columns, (size_t)part->count * sizeof(float));
         *ret_vector = vector;
         vector = NULL;
     }
@@ -151,12 +142,32 @@ int stage_load_vector(const struct model *model, const struct gguf_tensor *tenso
     return rc;
 }
 
+static int load_parts(struct stage_unit *unit, const struct model_layer *layer,
+    struct stage_load_progress *progress, struct base_error *err)
+{
+    size_t matrix_count = model_expert(MODEL_MATRICES, layer->expert_count);
+    size_t vector_count = model_expert(MODEL_VECTORS, layer->expert_count);
+    int rc = BASE_OK;
+
+    unit->expert_count = layer->expert_count;
+    unit->matrices = base_alloc_zeroed(matrix_count, sizeof(struct tensor_matrix *));
+    unit->vectors = base_alloc_zeroed(vector_count, sizeof(float *));
+    if (unit->matrices == NULL || unit->vectors == NULL)
+        return base_error_set(err, BASE_NOMEM, "layer %" PRIu32 ": no memory", unit->index);
+    for (size_t i = 0; i < matrix_count && rc == BASE_OK; i++)
+        if (layer->matrices[i].tensor != NULL)
+            rc = load_matrix(unit->model, &layer->matrices[i], unit->fast_float, progress,
+                &unit->matrices[i], err);
+    for (size_t i = 0; i < vector_count && rc == BASE_OK; i++)
+        if (layer->vectors[i].tensor != NULL)
+            rc = stage_load_vector(unit->model, &layer->vectors[i], &unit->vectors[i], err);
+    return rc;
+}
+
 int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
     struct stage_load_progress *progress, struct stage_unit **ret_unit, struct base_error *err)
 {
-    struct stage_sources sources;
     struct stage_unit *unit = base_alloc_zeroed(1, sizeof(*unit));
-    int rc = BASE_OK;
 
     if (unit == NULL)
         return base_error_set(err, BASE_NOMEM, "layer %" PRIu32 ": no memory", index);
@@ -164,14 +175,7 @@ int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
     unit->model = model;
     unit->index = index;
     unit->fast_float = fast_float;
-    stage_unit_sources(model, index, &sources);
-    for (size_t i = 0; i < STAGE_MATRICES && rc == BASE_OK; i++)
-        if (sources.matrices[i] != NULL)
-            rc = load_matrix(
-                model, sources.matrices[i], fast_float, progress, &unit->matrices[i], err);
-    for (size_t i = 0; i < STAGE_VECTORS && rc == BASE_OK; i++)
-        if (sources.vectors[i] != NULL)
-            rc = stage_load_vector(model, sources.vectors[i], &unit->vectors[i], err);
+    int rc = load_parts(unit, model_get_layer(model, index), progress, err);
     if (rc == BASE_OK)
         *ret_unit = unit;
     else

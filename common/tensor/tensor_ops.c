@@ -13,6 +13,37 @@ void tensor_rms_norm(const float *x, const float *weight, size_t count, float ep
         y[i] = x[i] * factor * weight[i];
 }
 
+/* Sum over 16 lanes, as a dot product's. */
+static float sum_of(const float *x, size_t count)
+{
+    float lanes[16] = {0};
+
+    for (size_t i = 0; i < count; i++)
+        lanes[i % 16] += x[i];
+    for (size_t half = 8; half != 0; half /= 2)
+        for (size_t j = 0; j < half; j++)
+            lanes[j] += lanes[j + half];
+    return lanes[0];
+}
+
+void tensor_layer_norm(
+    const float *x, const float *weight, const float *bias, size_t count, float epsilon, float *y)
+{
+    float mean = sum_of(x, count) / (float)count;
+
+    for (size_t i = 0; i < count; i++)
+        y[i] = x[i] - mean;
+    float factor = 1.0f / sqrtf(tensor_dot(y, y, count) / (float)count + epsilon);
+    for (size_t i = 0; i < count; i++)
+        y[i] = y[i] * factor * weight[i] + bias[i];
+}
+
+void tensor_scale(const float *x, size_t count, float factor, float *y)
+{
+    for (size_t i = 0; i < count; i++)
+        y[i] = x[i] * factor;
+}
+
 void tensor_add(const float *x, size_t count, float *y)
 {
     for (size_t i = 0; i < count; i++)

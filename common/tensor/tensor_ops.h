@@ -12,6 +12,14 @@
 /* y[i] = x[i] / sqrt(mean(x^2) + epsilon) * weight[i].  x, weight, y [count] f32; y may be x. */
 void tensor_rms_norm(const float *x, const float *weight, size_t count, float epsilon, float *y);
 
+/* y[i] = (x[i] - mean(x)) / sqrt(variance(x) + epsilon) * weight[i] + bias[i].  All [count] f32;
+ * y may be x. */
+void tensor_layer_norm(
+    const float *x, const float *weight, const float *bias, size_t count, float epsilon, float *y);
+
+/* y[i] = x[i] * factor.  [count] f32; y may be x. */
+void tensor_scale(const float *x, size_t count, float factor, float *y);
+
 /* y[i] += x[i].  [count] f32 */
 void tensor_add(const float *x, size_t count, float *y);
 

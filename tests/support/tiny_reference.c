@@ -8,7 +8,6 @@
 
 struct reference {
     const struct model_config *config;
-    const struct model *model;
     uint32_t count; /* tokens */
     double *x;      /* [count, embedding_length] */
     double *keys;   /* [count, kv rows] of the layer at hand */
@@ -31,6 +30,17 @@ static double element(const struct gguf_tensor *tensor, size_t index)
 
     memcpy(&value, tensor->data + index * sizeof(value), sizeof(value));
     return (double)value;
+}
+
+/* Weights of a layer that stand in tensors of their own. */
+static const struct gguf_tensor *matrix(const struct model_layer *layer, enum model_matrix which)
+{
+    return layer->matrices[which].tensor;
+}
+
+static const struct gguf_tensor *vector(const struct model_layer *layer, enum model_vector which)
+{
+    return layer->vectors[which].tensor;
 }
 
 /* y[o] = sum_i w[o, i] x[i] + bias[o] */
@@ -60,17 +70,16 @@ static void norm(
 /* Turns the pairs (2i, 2i + 1) of every head. */
 static void rotate(const struct reference *self, double *x, uint32_t heads, uint32_t position)
 {
-    const struct gguf_tensor *factors = model_rope_factors(self->model);
+    const struct model_rope *rope = &self->config->ropes[0];
     uint32_t dim = self->config->head_dim;
 
     for (uint32_t h = 0; h < heads; h++)
         for (uint32_t i = 0; i < self->config->rotary_dim / 2; i++) {
             double *pair = x + h * dim + 2 * i;
-            double angle =
-                position * (double)self->config->rope_scale *
-                pow((double)self->config->rope_base, -2.0 * i / self->config->rotary_dim);
-            if (factors != NULL)
-                angle /= element(factors, i);
+            double angle = position / (double)rope->factor *
+                           pow((double)rope->base, -2.0 * i / self->config->rotary_dim);
+            if (rope->factors != NULL)
+                angle /= element(rope->factors, i);
             double a = pair[0], b = pair[1];
             pair[0] = a * cos(angle) - b * sin(angle);
             pair[1] = a * sin(angle) + b * cos(angle);
@@ -98,7 +107,7 @@ static void attend(
         y[i] /= sum;
 }
 
-static void attention(struct reference *self, const struct model_layer_tensors *t)
+static void attention(struct reference *self, const struct model_layer *layer)
 {
     const struct model_config *c = self->config;
     size_t wide = c->embedding_length;
@@ -107,10 +116,12 @@ static void attention(struct reference *self, const struct model_layer_tensors *
     double *normed = numbers(wide), *q = numbers(self->count * q_rows), *mixed = numbers(q_rows);
 
     for (uint32_t p = 0; p < self->count; p++) {
-        norm(self, t->attention_norm, self->x + p * wide, normed);
-        multiply(t->q, t->q_bias, normed, q + p * q_rows);
-        multiply(t->k, t->k_bias, normed, self->keys + p * kv_rows);
-        multiply(t->v, t->v_bias, normed, self->values + p * kv_rows);
+        norm(self, vector(layer, MODEL_ATTENTION_NORM), self->x + p * wide, normed);
+        multiply(matrix(layer, MODEL_Q), vector(layer, MODEL_Q_BIAS), normed, q + p * q_rows);
+        multiply(
+            matrix(layer, MODEL_K), vector(layer, MODEL_K_BIAS), normed, self->keys + p * kv_rows);
+        multiply(matrix(layer, MODEL_V), vector(layer, MODEL_V_BIAS), normed,
+            self->values + p * kv_rows);
         rotate(self, q + p * q_rows, c->head_count, p);
         rotate(self, self->keys + p * kv_rows, c->kv_head_count, p);
     }
@@ -119,7 +130,8 @@ static void attention(struct reference *self, const struct model_layer_tensors *
         for (uint32_t h = 0; h < c->head_count; h++)
             attend(self, q + p * q_rows + h * c->head_dim, h / (c->head_count / c->kv_head_count),
                 p, mixed + h * c->head_dim);
-        multiply(t->attention_output, t->attention_output_bias, mixed, normed);
+        multiply(matrix(layer, MODEL_ATTENTION_OUTPUT), vector(layer, MODEL_ATTENTION_OUTPUT_BIAS),
+            mixed, normed);
         for (size_t i = 0; i < wide; i++)
             self->x[p * wide + i] += normed[i];
     }
@@ -128,19 +140,19 @@ static void attention(struct reference *self, const struct model_layer_tensors *
     free(mixed);
 }
 
-static void feed_forward(struct reference *self, const struct model_layer_tensors *t)
+static void feed_forward(struct reference *self, const struct model_layer *layer)
 {
     size_t wide = self->config->embedding_length;
     size_t inner = self->config->feed_forward_length;
     double *normed = numbers(wide), *gate = numbers(inner), *up = numbers(inner);
 
     for (uint32_t p = 0; p < self->count; p++) {
-        norm(self, t->feed_forward_norm, self->x + p * wide, normed);
-        multiply(t->gate, NULL, normed, gate);
-        multiply(t->up, NULL, normed, up);
+        norm(self, vector(layer, MODEL_FEED_FORWARD_NORM), self->x + p * wide, normed);
+        multiply(matrix(layer, MODEL_GATE), NULL, normed, gate);
+        multiply(matrix(layer, MODEL_UP), NULL, normed, up);
         for (size_t i = 0; i < inner; i++)
             gate[i] = gate[i] / (1.0 + exp(-gate[i])) * up[i];
-        multiply(t->down, NULL, gate, normed);
+        multiply(matrix(layer, MODEL_DOWN), NULL, gate, normed);
         for (size_t i = 0; i < wide; i++)
             self->x[p * wide + i] += normed[i];
     }
@@ -155,19 +167,21 @@ void tiny_reference_logits(
     const struct model_config *c = model_get_config(model);
     size_t wide = c->embedding_length;
     size_t kv_rows = (size_t)c->kv_head_count * c->head_dim;
+    const struct gguf_tensor *embedding = matrix(model_get_layer(model, 0), MODEL_EMBEDDING);
     struct reference self = {
-        c, model, count, numbers(count * wide), numbers(count * kv_rows), numbers(count * kv_rows)};
+        c, count, numbers(count * wide), numbers(count * kv_rows), numbers(count * kv_rows)};
     double *normed = numbers(wide);
 
     for (uint32_t p = 0; p < count; p++)
         for (size_t i = 0; i < wide; i++)
-            self.x[p * wide + i] = element(model_token_embedding(model), tokens[p] * wide + i);
-    for (uint32_t layer = 0; layer < c->layer_count; layer++) {
-        attention(&self, model_layer(model, layer));
-        feed_forward(&self, model_layer(model, layer));
+            self.x[p * wide + i] = element(embedding, tokens[p] * wide + i);
+    for (uint32_t i = 1; i <= c->layer_count; i++) {
+        attention(&self, model_get_layer(model, i));
+        feed_forward(&self, model_get_layer(model, i));
     }
-    norm(&self, model_output_norm(model), self.x + (count - 1) * wide, normed);
-    multiply(model_output(model), NULL, normed, ret_logits);
+    const struct model_layer *last = model_get_layer(model, c->layer_count + 1);
+    norm(&self, vector(last, MODEL_END_NORM), self.x + (count - 1) * wide, normed);
+    multiply(c->tied_output ? embedding : matrix(last, MODEL_HEAD), NULL, normed, ret_logits);
     free(self.x);
     free(self.keys);
     free(self.values);

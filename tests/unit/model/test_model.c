@@ -64,14 +64,18 @@ Test(model, sizes)
     cr_assert_eq(c->rotary_dim, 16);
     cr_assert_eq(c->vocab_size, 96);
     cr_assert_eq(c->context_length, 256);
-    cr_assert_eq(c->rope_scale, 1.0f);
+    cr_assert_eq(c->rope_count, 1);
+    cr_assert_eq(c->ropes[0].factor, 1.0f);
     cr_assert_eq(c->attention_scale, 0.25f);
     cr_assert_not(c->tied_output);
-    cr_assert_neq(model_output(model), model_token_embedding(model));
-    cr_assert_null(model_rope_factors(model));
-    cr_assert_str_eq(model_layer(model, 2)->down->name, "blk.2.ffn_down.weight");
-    cr_assert_not_null(model_layer(model, 1)->k_bias);
-    cr_assert_null(model_layer(model, 3));
+    const struct model_layer *third = model_get_layer(model, 3);
+    cr_assert_str_eq(third->matrices[MODEL_DOWN].tensor->name, "blk.2.ffn_down.weight");
+    cr_assert_eq(third->matrices[MODEL_DOWN].count, 64);
+    cr_assert_eq(third->vectors[MODEL_K_BIAS].count, 32);
+    cr_assert_eq(third->rope, 0);
+    cr_assert_null(c->ropes[0].factors);
+    cr_assert_not_null(model_get_layer(model, 4)->matrices[MODEL_HEAD].tensor);
+    cr_assert_null(model_get_layer(model, 5));
 }
 
 Test(model, tied_with_factors_and_linear_scaling)
@@ -81,10 +85,10 @@ Test(model, tied_with_factors_and_linear_scaling)
 
     cr_assert_eq(open_tiny(&options), BASE_OK, "%s", err.text);
     cr_assert(model_get_config(model)->tied_output);
-    cr_assert_eq(model_output(model), model_token_embedding(model));
-    cr_assert_eq(model_rope_factors(model)->dimensions[0], 8);
-    cr_assert_eq(model_get_config(model)->rope_scale, 0.25f);
-    cr_assert_null(model_layer(model, 0)->q_bias);
+    cr_assert_null(model_get_layer(model, 3)->matrices[MODEL_HEAD].tensor);
+    cr_assert_eq(model_get_config(model)->ropes[0].factors->dimensions[0], 8);
+    cr_assert_eq(model_get_config(model)->ropes[0].factor, 4.0f);
+    cr_assert_null(model_get_layer(model, 1)->vectors[MODEL_Q_BIAS].tensor);
 }
 
 Test(model, costs)
@@ -127,12 +131,14 @@ static void expect_refused(
 
 Test(model, features_that_are_not_there)
 {
-    struct tiny_gguf_options options = {.extra_key = "llama.expert_count", .extra_value = 8};
+    struct tiny_gguf_options options = {.extra_key = "llama.expert_group_count", .extra_value = 8};
 
-    expect_refused(&options, BASE_UNSUPPORTED, "llama.expert_count", "experts");
+    expect_refused(&options, BASE_UNSUPPORTED, "llama.expert_group_count", "8");
+    options.extra_key = "llama.expert_count";
+    expect_refused(&options, BASE_MALFORMED, "llama.expert_used_count", "missing");
     options.extra_key = "llama.rope.scaling.type";
-    options.extra_text = "yarn";
-    expect_refused(&options, BASE_UNSUPPORTED, "llama.rope.scaling.type", "yarn");
+    options.extra_text = "su";
+    expect_refused(&options, BASE_UNSUPPORTED, "llama.rope.scaling.type", "\"su\"");
     options.extra_text = "none";
     cr_expect_eq(open_tiny(&options), BASE_OK, "%s", err.text);
     close_all();
@@ -140,13 +146,15 @@ Test(model, features_that_are_not_there)
     expect_refused(&options, BASE_MALFORMED, "llama.attention.scale", "string");
 }
 
-Test(model, window_caps_the_context)
+Test(model, window_does_not_cap_the_context)
 {
     struct tiny_gguf_options options = {
         .extra_key = "llama.attention.sliding_window", .extra_value = 40};
 
     cr_assert_eq(open_tiny(&options), BASE_OK, "%s", err.text);
-    cr_assert_eq(model_get_config(model)->context_length, 40);
+    cr_assert_eq(model_get_config(model)->context_length, 256);
+    cr_assert_eq(model_get_layer(model, 1)->window, 40);
+    cr_assert_eq(model_get_layer(model, 2)->window, 40);
 }
 
 /* Replaces text where it stands first; lengths must agree. */
@@ -222,7 +230,8 @@ Test(model, family_that_is_not_known)
     data = tiny_gguf_build(&options, &bytes);
     value = memmem(data, bytes, "general.architecture", 20);
     memcpy(value + 20 + 4 + 8, "gemma", 5);
-    expect_patched(BASE_UNSUPPORTED, "general.architecture", "supported: llama");
+    expect_patched(
+        BASE_UNSUPPORTED, "general.architecture", "\"gemma\" is not supported (supported: llama");
 }
 
 Test(model, tensors_that_do_not_add_up)

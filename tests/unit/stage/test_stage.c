@@ -254,7 +254,7 @@ Test(stage, rope_factors_must_be_numbers)
     const float zero = 0.0f;
 
     open_tiny(&tiny);
-    size_t offset = (size_t)(model_rope_factors(model)->data - data);
+    size_t offset = (size_t)(model_get_config(model)->ropes[0].factors->data - data);
     close_all();
     data = tiny_gguf_build(&tiny, &bytes);
     memcpy(data + offset + 4, &zero, sizeof(zero));

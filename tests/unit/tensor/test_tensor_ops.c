@@ -256,3 +256,27 @@ Test(tensor_ops, softcap_is_close_to_tanh_on_all_instruction_sets)
     }
     tensor_kernels_use(NULL);
 }
+
+Test(tensor_ops, layer_norm_and_scale)
+{
+    float x[COUNT_MAX], weight[COUNT_MAX], bias[COUNT_MAX], y[COUNT_MAX];
+    double mean = 0, variance = 0;
+
+    fill(3, x, COUNT_MAX);
+    fill(4, weight, COUNT_MAX);
+    fill(5, bias, COUNT_MAX);
+    for (size_t i = 0; i < COUNT_MAX; i++)
+        mean += (double)x[i] / COUNT_MAX;
+    for (size_t i = 0; i < COUNT_MAX; i++)
+        variance += ((double)x[i] - mean) * ((double)x[i] - mean) / COUNT_MAX;
+    tensor_layer_norm(x, weight, bias, COUNT_MAX, 1e-5f, y);
+    for (size_t i = 0; i < COUNT_MAX; i++) {
+        double exact = ((double)x[i] - mean) / sqrt(variance + 1e-5) * (double)weight[i];
+        cr_assert_float_eq(y[i], exact + (double)bias[i], fabs(exact) * 1e-5 + 1e-5);
+    }
+    tensor_layer_norm(x, weight, bias, COUNT_MAX, 1e-5f, x); /* in place */
+    cr_assert_eq(memcmp(x, y, sizeof(y)), 0);
+    tensor_scale(x, COUNT_MAX, 0.5f, y);
+    for (size_t i = 0; i < COUNT_MAX; i++)
+        cr_assert_eq(y[i], x[i] * 0.5f);
+}
