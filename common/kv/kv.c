@@ -10,51 +10,78 @@
 
 struct kv {
     struct kv_options options;
-    float *memory;
+    struct tensor_attention_layout layout; /* of one head in one page */
+    uint8_t *memory;
     size_t bytes;
-    size_t head_floats;  /* of one head in one page */
-    size_t plane_floats; /* keys, or values, of one layer */
+    size_t page_bytes;  /* one page of one layer, all heads */
+    size_t layer_bytes; /* all pages of one layer */
 };
 
-int kv_bytes(const struct kv_options *options, uint64_t *ret_bytes, struct base_error *err)
+static struct kv_options completed(const struct kv_options *options)
 {
+    struct kv_options o = *options;
+
+    if (o.value_dim == 0)
+        o.value_dim = o.head_dim;
+    return o;
+}
+
+static int layout_of(const struct kv_options *options, struct tensor_attention_layout *ret_layout,
+    uint64_t *ret_bytes, struct base_error *err)
+{
+    struct kv_options o = completed(options);
     const struct {
         const char *name;
         uint32_t value;
-    } factors[] = {{"layer_count", options->layer_count}, {"kv_head_count", options->kv_head_count},
-        {"head_dim", options->head_dim}, {"page_tokens", options->page_tokens},
-        {"page_count", options->page_count}};
-    size_t bytes = 2 * sizeof(float);
+    } factors[] = {{"layer_count", o.layer_count}, {"kv_head_count", o.kv_head_count},
+        {"page_count", o.page_count}, {"head_dim", o.head_dim}, {"page_tokens", o.page_tokens}};
+    size_t bytes = 0;
 
-    if ((options->page_tokens & (options->page_tokens - 1)) != 0)
-        return base_error_set(err, BASE_INVALID, "kv page_tokens %" PRIu32 " is no power of two",
-            options->page_tokens);
-    for (size_t i = 0; i < sizeof(factors) / sizeof(factors[0]); i++) {
+    for (size_t i = 0; i < sizeof(factors) / sizeof(factors[0]); i++)
         if (factors[i].value == 0)
             return base_error_set(err, BASE_INVALID, "kv %s is 0", factors[i].name);
-        if (!base_mul_size(bytes, factors[i].value, &bytes))
-            return base_error_set(err, BASE_INVALID,
-                "kv cache of %" PRIu32 " layers and %" PRIu32 " pages is larger than memory can be",
-                options->layer_count, options->page_count);
-    }
+    if ((o.page_tokens & (o.page_tokens - 1)) != 0)
+        return base_error_set(
+            err, BASE_INVALID, "kv page_tokens %" PRIu32 " is no power of two", o.page_tokens);
+    if (!tensor_attention_type_supported(o.type))
+        return base_error_set(
+            err, BASE_INVALID, "kv type %" PRIu32 " is none of f32, f16 and int8", o.type);
+    bool fits = tensor_attention_layout_init(
+                    ret_layout, o.type, o.page_tokens, o.head_dim, o.value_dim) == BASE_OK;
+    bytes = fits ? ret_layout->bytes : 0;
+    for (size_t i = 0; i < 3 && fits; i++)
+        fits = base_mul_size(bytes, factors[i].value, &bytes);
+    if (!fits)
+        return base_error_set(err, BASE_INVALID,
+            "kv cache of %" PRIu32 " layers and %" PRIu32 " pages is larger than memory can be",
+            o.layer_count, o.page_count);
     *ret_bytes = bytes;
     return BASE_OK;
 }
 
+int kv_bytes(const struct kv_options *options, uint64_t *ret_bytes, struct base_error *err)
+{
+    struct tensor_attention_layout layout;
+
+    return layout_of(options, &layout, ret_bytes, err);
+}
+
 int kv_new(const struct kv_options *options, struct kv **ret_kv, struct base_error *err)
 {
+    struct tensor_attention_layout layout;
     uint64_t bytes = 0;
-    int rc = kv_bytes(options, &bytes, err);
+    int rc = layout_of(options, &layout, &bytes, err);
 
     if (rc != BASE_OK)
         return rc;
     struct kv *self = base_alloc_zeroed(1, sizeof(*self));
     if (self == NULL)
         return base_error_set(err, BASE_NOMEM, "kv: no memory");
-    self->options = *options;
+    self->options = completed(options);
+    self->layout = layout;
     self->bytes = (size_t)bytes;
-    self->head_floats = (size_t)options->page_tokens * options->head_dim;
-    self->plane_floats = self->head_floats * options->kv_head_count * options->page_count;
+    self->page_bytes = layout.bytes * options->kv_head_count;
+    self->layer_bytes = self->page_bytes * options->page_count;
     /* No reservation: most of it may never be written, and the coordinator has counted it. */
     void *memory = mmap(NULL, self->bytes, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -85,37 +112,32 @@ const struct kv_options *kv_get_options(const struct kv *self)
     return &self->options;
 }
 
-/* plane: 0 keys, 1 values */
-static float *head_rows(
-    const struct kv *self, uint32_t layer, size_t plane, uint32_t page, uint32_t kv_head)
+static uint8_t *head_page(
+    const struct kv *self, uint32_t layer, uint32_t kv_head, uint32_t page, uint32_t slot)
 {
     const struct kv_options *o = &self->options;
 
-    base_assert(layer < o->layer_count && page < o->page_count && kv_head < o->kv_head_count);
-    return self->memory + ((size_t)layer * 2 + plane) * self->plane_floats +
-           ((size_t)page * o->kv_head_count + kv_head) * self->head_floats;
+    base_assert(layer < o->layer_count && page < o->page_count && kv_head < o->kv_head_count &&
+                slot < o->page_tokens);
+    return self->memory + layer * self->layer_bytes + page * self->page_bytes +
+           kv_head * self->layout.bytes;
 }
 
-void kv_write(
-    struct kv *self, uint32_t layer, uint32_t page, uint32_t slot, const float *k, const float *v)
+void kv_write(struct kv *self, uint32_t layer, uint32_t kv_head, uint32_t page, uint32_t slot,
+    const float *k, const float *v)
 {
-    size_t dim = self->options.head_dim;
-
-    base_assert(slot < self->options.page_tokens);
-    for (uint32_t head = 0; head < self->options.kv_head_count; head++) {
-        memcpy(head_rows(self, layer, 0, page, head) + slot * dim, k + head * dim,
-            dim * sizeof(float));
-        memcpy(head_rows(self, layer, 1, page, head) + slot * dim, v + head * dim,
-            dim * sizeof(float));
-    }
+    tensor_attention_store(&self->layout, head_page(self, layer, kv_head, page, slot), slot, k, v);
 }
 
-const float *kv_keys(const struct kv *self, uint32_t layer, uint32_t page, uint32_t kv_head)
+void kv_read(const struct kv *self, uint32_t layer, uint32_t kv_head, uint32_t page, uint32_t slot,
+    float *k, float *v)
 {
-    return head_rows(self, layer, 0, page, kv_head);
+    tensor_attention_load(&self->layout, head_page(self, layer, kv_head, page, slot), slot, k, v);
 }
 
-const float *kv_values(const struct kv *self, uint32_t layer, uint32_t page, uint32_t kv_head)
+struct tensor_attention_cache kv_view(const struct kv *self, uint32_t layer, uint32_t kv_head)
 {
-    return head_rows(self, layer, 1, page, kv_head);
+    return (struct tensor_attention_cache){.layout = self->layout,
+        .memory = head_page(self, layer, kv_head, 0, 0),
+        .page_bytes = self->page_bytes};
 }

@@ -27,6 +27,8 @@ struct stage_options {
     uint32_t page_count;       /* KV pages; memory is touched when first written */
     uint32_t batch_tokens_max; /* 1..LIMIT_BATCH_TOKENS_MAX */
     uint32_t context_length;   /* positions per sequence */
+    uint32_t kv_type;          /* of keys and values: TENSOR_F32, TENSOR_F16, or TENSOR_Q8_0 (int8);
+                                * part of what tokens depend on */
     bool fast_float;           /* see tensor_matrix.h: gives up bit-identity */
 };
 

@@ -2,7 +2,6 @@
  * is seen from the block's vectors and from the model's description. */
 #include "stage_internal.h"
 
-#include "kv.h"
 #include "tensor_ops.h"
 
 /* normed = norm(x) before attention */
@@ -37,19 +36,17 @@ static void add_bias(const float *bias, size_t count, float *y)
         tensor_add(bias, count, y);
 }
 
-/* Biases, norms, rotation, and the cache. */
+/* Biases, norms and rotation. */
 static void finish_qkv(struct stage_run_context *run, uint32_t token)
 {
     struct stage *self = run->stage;
     const struct model_config *config = self->config;
-    const struct stage_token *t = &self->buffers.tokens[token];
     size_t q_size = (size_t)config->head_count * config->head_dim;
     size_t kv_size = (size_t)config->kv_head_count * config->head_dim;
     float *q = self->buffers.q + token * q_size;
     float *k = self->buffers.k + token * kv_size;
     float *v = self->buffers.v + token * kv_size;
     float *const *vectors = run->block->vectors;
-    uint32_t page_tokens = self->options.page_tokens;
 
     add_bias(vectors[MODEL_Q_BIAS], q_size, q);
     add_bias(vectors[MODEL_K_BIAS], kv_size, k);
@@ -63,8 +60,6 @@ static void finish_qkv(struct stage_run_context *run, uint32_t token)
         tensor_rope(
             k, config->kv_head_count, config->head_dim, config->rotary_dim, cos_sin, adjacent);
     }
-    kv_write(self->kv, run->layer, t->sequence->pages[t->position / page_tokens],
-        t->position % page_tokens, k, v);
 }
 
 /* x += scale * norm(projected + bias), then the norm of the sum, as far as the block has them. */

@@ -4,6 +4,7 @@
 #include "base_bytes.h"
 #include "base_err.h"
 #include "base_limits.h"
+#include "tensor_attention.h"
 #include <inttypes.h>
 
 static int check_range(
@@ -36,6 +37,9 @@ int stage_check_options(
             "batch_tokens_max", options->batch_tokens_max, 1, LIMIT_BATCH_TOKENS_MAX, err);
     if (rc == BASE_OK)
         rc = check_range("context_length", options->context_length, 1, config->context_length, err);
+    if (rc == BASE_OK && !tensor_attention_type_supported(options->kv_type))
+        rc = base_error_set(err, BASE_INVALID,
+            "stage: kv_type %" PRIu32 " is none of f32, f16 and int8", options->kv_type);
     if (rc == BASE_OK && options->embeds && options->layer_first != 0)
         rc = base_error_set(
             err, BASE_INVALID, "stage: embeds, but starts at layer %" PRIu32, options->layer_first);

@@ -8,6 +8,7 @@
 
 struct gguf_tensor;
 struct kv;
+struct tensor_attention_layout;
 struct tensor_input;
 struct tensor_matrix;
 
@@ -47,19 +48,33 @@ struct stage_token {
     uint32_t position;
 };
 
+/* Neighbouring query rows of one sequence, of any one head that holds keys: row r is head r % group
+ * of token r / group, group = head_count / kv_head_count. */
+struct stage_attention_block {
+    const struct stage_sequence *sequence;
+    uint32_t token; /* of the batch, the first of the sequence */
+    uint32_t row_first;
+    uint32_t row_count;
+    uint32_t split_first; /* of the context, as tensor_attention.h cuts it */
+    uint32_t split_count;
+    uint32_t slot; /* of its partial results */
+};
+
 /* Activations. T: batch_tokens_max; all row-major, f32, fastest dimension last. */
 struct stage_buffers {
-    float *x;         /* [T, embedding_length] the residual stream */
-    float *normed;    /* [T, embedding_length] */
-    float *projected; /* [T, embedding_length] */
-    float *q;         /* [T, head_count, head_dim] */
-    float *k;         /* [T, kv_head_count, head_dim] */
-    float *v;         /* [T, kv_head_count, head_dim] */
-    float *attention; /* [T, head_count, head_dim] */
-    float *gate;      /* [T, feed_forward_length] */
-    float *up;        /* [T, feed_forward_length] */
-    float *cos_sin;   /* [rope_count, T, rotary_dim / 2, 2] */
-    float *scores;    /* [STAGE_THREADS_MAX, context_length]; touched by the threads there are */
+    float *x;                 /* [T, embedding_length] the residual stream */
+    float *normed;            /* [T, embedding_length] */
+    float *projected;         /* [T, embedding_length] */
+    float *q;                 /* [T, head_count, head_dim] */
+    float *k;                 /* [T, kv_head_count, head_dim] */
+    float *v;                 /* [T, kv_head_count, head_dim] */
+    float *attention;         /* [T, head_count, head_dim] */
+    float *gate;              /* [T, feed_forward_length] */
+    float *up;                /* [T, feed_forward_length] */
+    float *cos_sin;           /* [rope_count, T, rotary_dim / 2, 2] */
+    float *partials;          /* [stage_attention_slots()] states, see tensor_attention.h */
+    float *attention_scratch; /* [STAGE_THREADS_MAX]; touched by the threads there are */
+    struct stage_attention_block *attention_blocks; /* [stage_attention_blocks_max()] */
     float *logits;    /* [STAGE_HEAD_ROWS, vocab_size]; last stage only */
     uint8_t *payload; /* last stage only */
     struct stage_row *rows;
@@ -165,9 +180,14 @@ void stage_rope_angles(struct stage_run_context *run, uint32_t token);
 /* Of a token, for the rope of the layer at hand: [rotary_dim / 2, 2]. */
 const float *stage_rope_token(const struct stage_run_context *run, uint32_t token);
 
-/* stage_attention.c: attention of all tokens from q and the cache into buffers.attention, as
- * run->attention says. Keys and values of the whole batch are in the cache by then. */
+/* stage_attention.c: stores buffers.k and v of the whole batch in the cache, then attention of all
+ * tokens from buffers.q and the cache into buffers.attention, as run->attention says. */
 void stage_attention(struct stage_run_context *run);
+/* For the buffers: how many of each. */
+uint32_t stage_attention_blocks_max(const struct model_config *config, uint32_t tokens);
+uint32_t stage_attention_slots(
+    const struct model_config *config, const struct stage_options *options);
+size_t stage_attention_scratch_floats(const struct tensor_attention_layout *layout);
 
 /* stage_head.c: norm, head and reduction of the wanted rows. */
 void stage_run_head(struct stage_run_context *run, const struct stage_sequence *sequences,

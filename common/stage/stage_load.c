@@ -5,6 +5,7 @@
 #include "base_err.h"
 #include "base_limits.h"
 #include "kv.h"
+#include "tensor_attention.h"
 #include "tensor_matrix.h"
 #include "tensor_pool.h"
 
@@ -48,9 +49,23 @@ static void *carve(struct carver *self, size_t count, size_t item_bytes)
     return self->memory == NULL ? NULL : self->memory + at;
 }
 
-static size_t scores_bytes(const struct stage_options *options)
+/* One head in one page. The options have been checked: it cannot fail. */
+static struct tensor_attention_layout head_layout(
+    const struct model_config *config, const struct stage_options *options)
 {
-    return (size_t)STAGE_THREADS_MAX * options->context_length * sizeof(float);
+    struct tensor_attention_layout layout = {0};
+
+    (void)tensor_attention_layout_init(
+        &layout, options->kv_type, options->page_tokens, config->head_dim, config->head_dim);
+    return layout;
+}
+
+/* Of all threads that there could be. */
+static size_t scratch_bytes(const struct model_config *config, const struct stage_options *options)
+{
+    struct tensor_attention_layout layout = head_layout(config, options);
+
+    return STAGE_THREADS_MAX * stage_attention_scratch_floats(&layout) * sizeof(float);
 }
 
 static void carve_expert_buffers(
@@ -79,6 +94,7 @@ static size_t carve_buffers(const struct model_config *config, const struct stag
     size_t kv_heads = tokens * config->kv_head_count * config->head_dim;
     size_t head_rows = tokens < STAGE_HEAD_ROWS ? tokens : STAGE_HEAD_ROWS;
     size_t f = sizeof(float);
+    struct tensor_attention_layout layout = head_layout(config, options);
     struct stage_buffers b = {0};
 
     b.x = carve(&c, tokens * config->embedding_length, f);
@@ -99,7 +115,11 @@ static size_t carve_buffers(const struct model_config *config, const struct stag
     }
     if (config->expert_count > 0)
         carve_expert_buffers(config, tokens, &c, &b);
-    b.scores = carve(&c, scores_bytes(options), 1);
+    b.attention_blocks = carve(&c, stage_attention_blocks_max(config, options->batch_tokens_max),
+        sizeof(*b.attention_blocks));
+    b.partials = carve(
+        &c, stage_attention_slots(config, options), tensor_attention_state_floats(&layout) * f);
+    b.attention_scratch = carve(&c, scratch_bytes(config, options), 1);
     *ret_buffers = b;
     return c.used;
 }
@@ -129,6 +149,7 @@ static struct kv_options cache_options(
         .head_dim = config->head_dim,
         .page_tokens = options->page_tokens,
         .page_count = options->page_count,
+        .type = options->kv_type,
     };
 }
 
@@ -169,9 +190,10 @@ int stage_cost(const struct model *model, const struct stage_options *options,
     uint64_t blocks = (columns_max(config) + 31) / 32;
     uint64_t activations = (options->batch_tokens_max + 3u) * blocks * (32 + 3 * sizeof(float));
     activations += carve_buffers(config, options, NULL, &buffers);
-    /* Only the threads there are touch their scores. */
-    activations -= scores_bytes(options);
-    activations += scores_bytes(options) / STAGE_THREADS_MAX * tensor_pool_default_threads();
+    /* Only the threads there are touch their scratch memory. */
+    activations -= scratch_bytes(config, options);
+    activations +=
+        scratch_bytes(config, options) / STAGE_THREADS_MAX * tensor_pool_default_threads();
     *ret_weight_bytes = weight_bytes(model, options);
     *ret_kv_bytes = kv;
     *ret_activation_bytes = activations;

@@ -244,4 +244,4 @@ INLINE LANES counts_end(COUNTS sum, const int32_t *start, const bool nibbles)
     return (LANES){_mm256_cvtepi32_ps(sum.low), _mm256_cvtepi32_ps(sum.high)};
 }
 
-#include "tensor_kernels_body.h"
+#include "tensor_attention_body.h"

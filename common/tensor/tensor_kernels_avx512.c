@@ -166,4 +166,4 @@ INLINE LANES counts_end(COUNTS sum, const int32_t *start, const bool nibbles)
     return _mm512_cvtepi32_ps(sum);
 }
 
-#include "tensor_kernels_body.h"
+#include "tensor_attention_body.h"

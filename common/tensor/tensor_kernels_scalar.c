@@ -1,2 +1,2 @@
 /* The reference: the lanes of tensor_kernels_lanes.h, no instruction set assumed. */
-#include "tensor_kernels_body.h"
+#include "tensor_attention_body.h"

@@ -1,0 +1,58 @@
+/* The inner loops of attention, one table per instruction set. Internal to the module. */
+#ifndef TENSOR_ATTENTION_KERNELS_H
+#define TENSOR_ATTENTION_KERNELS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Floats from one row of scores to the next: a split, and a line more so that rows do not meet in
+ * the same sets of a cache. */
+#define TENSOR_ATTENTION_STRIDE 528u
+
+/* Scores of group_count groups of 16 positions that lie behind each other in one page. */
+struct tensor_attention_scores {
+    uint32_t type;
+    const uint8_t *keys; /* [group_count][dim][16] */
+    const float *scales; /* [group_count * 16], int8 only */
+    const uint8_t *next; /* what will be read after it, as long as it; brought close */
+    size_t group_count;
+    size_t dim;
+    const float *q; /* [dim][TENSOR_ATTENTION_ROWS], rows behind row_count are zero */
+    size_t row_count;
+    float scale;
+    float *scores; /* [TENSOR_ATTENTION_ROWS][TENSOR_ATTENTION_STRIDE], column of the first */
+};
+
+/* sums[r][i] = fma(values[j][i], weights[r][j], sums[r][i]) for j in turn. */
+struct tensor_attention_values {
+    uint32_t type;
+    const uint8_t *values; /* [count][vector_count * 16] */
+    const uint8_t *next;   /* as above */
+    size_t count;
+    size_t vector_count;
+    const float *weights; /* [row][TENSOR_ATTENTION_STRIDE], column of the first */
+    size_t row_count;
+    float *sums; /* [row][sum_stride] */
+    size_t sum_stride;
+};
+
+/* Rows up to the next shape behind row_count are computed too: their memory must be there. */
+struct tensor_attention_kernels {
+    void (*scores)(const struct tensor_attention_scores *args);
+    void (*values)(const struct tensor_attention_values *args);
+    /* y[i] = y[i] * a + x[i] * b, count a multiple of 16 */
+    void (*blend)(float *y, float a, const float *x, float b, size_t count);
+    /* y[i] = y[i] * x[i] */
+    void (*multiply)(float *y, const float *x, size_t count);
+    /* y[i] = x[i] as f16, to the nearest even and not beyond its range; NaN stays */
+    void (*store_f16)(const float *x, size_t count, uint16_t *y);
+};
+
+extern const struct tensor_attention_kernels tensor_attention_scalar;
+#ifdef TENSOR_WITH_X86
+extern const struct tensor_attention_kernels tensor_attention_avx2;
+extern const struct tensor_attention_kernels tensor_attention_avx512;
+#endif
+
+#endif
