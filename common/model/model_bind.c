@@ -28,15 +28,29 @@ enum presence { NEVER = 0, MAYBE, ALWAYS };
     base_error_set((self)->err, code, "%s: byte %" PRIu64 ": %s: " format,                         \
         gguf_path_tail(gguf_path((self)->model->file)), (uint64_t)(offset), name, __VA_ARGS__)
 
+/* "F32, F16": of the types that there are kernels for. */
+static void type_names(char *ret_text, size_t bytes)
+{
+    size_t used = 0;
+
+    ret_text[0] = '\0';
+    for (uint32_t type = 0; type < 64 && used < bytes; type++)
+        if (tensor_type_supported(type) && gguf_type_name(type) != NULL)
+            used += (size_t)snprintf(
+                ret_text + used, bytes - used, "%s%s", used > 0 ? ", " : "", gguf_type_name(type));
+}
+
 static int check_shape(const struct binder *self, const struct gguf_tensor *tensor,
     uint64_t columns, uint64_t rows, uint64_t depth)
 {
     const uint64_t *d = tensor->dimensions;
 
-    if (!tensor_type_supported(tensor->type))
+    if (!tensor_type_supported(tensor->type)) {
+        char names[160];
+        type_names(names, sizeof(names));
         return fail(self, BASE_UNSUPPORTED, tensor->name, tensor->table_offset,
-            "type %s is not supported (supported: F32, F16, BF16, Q8_0, Q4_0)",
-            gguf_type_name(tensor->type));
+            "type %s is not supported (supported: %s)", gguf_type_name(tensor->type), names);
+    }
     if (d[0] != columns || d[1] != rows || d[2] != depth || d[3] != 1)
         return fail(self, BASE_MALFORMED, tensor->name, tensor->table_offset,
             "shape [%" PRIu64 ", %" PRIu64 ", %" PRIu64 ", %" PRIu64 "], but [%" PRIu64 ", %" PRIu64

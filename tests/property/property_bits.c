@@ -1,7 +1,7 @@
 /*
- * A token's logits are the same bits however they are computed. For each weight type and seed: a
- * random tiny model and random sequences; the reference decodes them one token at a time on one
- * thread and one stage. Then random cuts, threads, page sizes and orders, batch mixes and prompt
+ * A token's logits are the same bits however they are computed. For each family, weight type and
+ * seed: a random tiny model and random sequences; the reference decodes them one token at a time on
+ * one thread and one stage. Then random cuts, threads, page sizes and orders, batch mixes and prompt
  * chunkings must give the same hash of every token's full row, and the same top candidates.
  *
  * usage: property_bits [seed_first [seed_count]]
@@ -20,10 +20,11 @@
 #include <string.h>
 #include <xxhash.h>
 
-#define SEQUENCES_MAX      6
-#define TOKENS_MAX         96
-#define VARIANTS           5
-#define SEEDS_DEFAULT      6
+#define SEQUENCES_MAX      4
+#define TOKENS_MAX         64
+#define VARIANTS           3
+#define SEEDS_DEFAULT      1
+#define WEIGHT_TYPES_MAX   64 /* ids of types are below */
 #define TOP_COUNT          5
 #define SEED_FIRST_DEFAULT 1
 
@@ -41,12 +42,15 @@ struct sequence {
 struct trial {
     uint64_t seed;
     uint64_t random;
+    const char *family;
     uint32_t weight_type;
     struct model *model;
     const struct model_config *config;
     struct sequence sequences[SEQUENCES_MAX];
     uint32_t sequence_count;
     uint64_t rows_compared;
+    bool whole;          /* sequences run in one batch: an encoder */
+    uint32_t row_length; /* of what comes out for a token */
 };
 
 static uint64_t random_next(uint64_t *state)
@@ -65,14 +69,14 @@ static uint32_t pick(struct trial *trial, uint32_t low, uint32_t high)
 
 static int fail(const struct trial *trial, const char *what)
 {
-    (void)printf("FAIL seed %" PRIu64 ", weight type %" PRIu32 ": %s\n", trial->seed,
-        trial->weight_type, what);
+    (void)printf("FAIL seed %" PRIu64 ", family %s, weight type %" PRIu32 ": %s\n", trial->seed,
+        trial->family, trial->weight_type, what);
     return -1;
 }
 
 static uint64_t row_hash(const struct trial *trial, const float *row)
 {
-    return XXH3_64bits(row, trial->config->vocab_size * sizeof(float));
+    return XXH3_64bits(row, trial->row_length * sizeof(float));
 }
 
 static uint32_t largest(const float *row, uint32_t count)
@@ -120,38 +124,51 @@ static int mesh_init(struct trial *trial, struct tiny_mesh_options *options, boo
     return 0;
 }
 
-/* One token, one sequence, one thread, one stage at a time. */
-static int run_reference(struct trial *trial)
+/* What is computed of positions [first, first + count) of a sequence, noted as the truth. */
+static int note_rows(
+    struct trial *trial, struct tiny_mesh *mesh, struct sequence *s, uint32_t first, uint32_t count)
 {
-    struct tiny_mesh_options options = {
-        .cuts = 0, .threads = 1, .page_tokens = 64, .batch_tokens_max = 1};
-    struct tiny_mesh mesh;
+    const struct stage_sequence batch = {first, count, s->pages, s->page_count,
+        trial->whole ? STAGE_HIDDEN_ALL : STAGE_LOGITS_FULL, 0};
     struct base_error err = {0};
     struct stage_output output;
 
+    if (tiny_mesh_run(mesh, &batch, 1, s->tokens + first, count, &output, &err) != BASE_OK)
+        return fail(trial, err.text);
+    for (uint32_t i = 0; i < count; i++) {
+        const float *row = tiny_mesh_logits(&output, i);
+        uint32_t p = first + i;
+        s->hashes[p] = row_hash(trial, row);
+        s->best[p] = largest(row, trial->row_length);
+        s->log_sums[p] = output.rows[i].log_sum_exp;
+        /* All rows of a broken model would agree. */
+        if (!isfinite(row[0]) || !isfinite(s->log_sums[p]) ||
+            (p > 0 && s->hashes[p] == s->hashes[p - 1] && s->tokens[p] != s->tokens[p - 1]))
+            return fail(trial, "the model does not tell tokens apart");
+    }
+    return 0;
+}
+
+/* One token (encoders: one sequence), one thread, one stage at a time. */
+static int run_reference(struct trial *trial)
+{
+    struct tiny_mesh_options options = {.cuts = 0,
+        .threads = 1,
+        .page_tokens = 64,
+        .batch_tokens_max = trial->whole ? TOKENS_MAX : 1};
+    struct tiny_mesh mesh;
+    int rc = 0;
+
     if (mesh_init(trial, &options, false, &mesh) != 0)
         return -1;
-    for (uint32_t i = 0; i < trial->sequence_count; i++) {
+    for (uint32_t i = 0; i < trial->sequence_count && rc == 0; i++) {
         struct sequence *s = &trial->sequences[i];
-        for (uint32_t p = 0; p < s->count; p++) {
-            struct stage_sequence batch = {p, 1, s->pages, s->page_count, STAGE_LOGITS_FULL, 0};
-            if (tiny_mesh_run(&mesh, &batch, 1, &s->tokens[p], 1, &output, &err) != BASE_OK) {
-                tiny_mesh_release(&mesh);
-                return fail(trial, err.text);
-            }
-            s->hashes[p] = row_hash(trial, tiny_mesh_logits(&output, 0));
-            s->best[p] = largest(tiny_mesh_logits(&output, 0), trial->config->vocab_size);
-            s->log_sums[p] = output.rows[0].log_sum_exp;
-            /* All rows of a broken model would agree. */
-            if (!isfinite(s->log_sums[p]) ||
-                (p > 0 && s->hashes[p] == s->hashes[p - 1] && s->tokens[p] != s->tokens[p - 1])) {
-                tiny_mesh_release(&mesh);
-                return fail(trial, "the model does not tell tokens apart");
-            }
-        }
+        uint32_t step = trial->whole ? s->count : 1;
+        for (uint32_t p = 0; p < s->count && rc == 0; p += step)
+            rc = note_rows(trial, &mesh, s, p, step);
     }
     tiny_mesh_release(&mesh);
-    return 0;
+    return rc;
 }
 
 static int compare_row(struct trial *trial, const struct sequence *s,
@@ -186,11 +203,17 @@ static uint32_t make_batch(struct trial *trial, uint32_t tokens_max, struct stag
         uint32_t left = s->count - s->done;
         if (left == 0 || (count > 0 && pick(trial, 0, 3) == 0))
             continue;
+        if (trial->whole && left > tokens_max - used)
+            continue;
         if (left > tokens_max - used)
             left = tokens_max - used;
         uint32_t part = pick(trial, 0, 2) == 0 ? 1 : pick(trial, 1, left);
         enum stage_logits logits =
             pick(trial, 0, 4) == 0 ? STAGE_LOGITS_TOP : STAGE_LOGITS_FULL_ALL;
+        if (trial->whole) {
+            part = left;
+            logits = STAGE_HIDDEN_ALL;
+        }
         batch[count] =
             (struct stage_sequence){s->done, part, s->pages, s->page_count, logits, TOP_COUNT};
         memcpy(tokens + used, s->tokens + s->done, part * sizeof(*tokens));
@@ -230,7 +253,7 @@ static int run_variant(struct trial *trial)
         .cuts = random_next(&trial->random),
         .threads = pick(trial, 1, 4),
         .page_tokens = 1u << pick(trial, 0, 6),
-        .batch_tokens_max = pick(trial, 1, 256),
+        .batch_tokens_max = pick(trial, trial->whole ? TOKENS_MAX : 1, 256),
     };
     struct tiny_mesh mesh;
 
@@ -255,28 +278,46 @@ static void make_sequences(struct trial *trial)
     }
 }
 
-static int run_trial(uint64_t seed, uint32_t weight_type, uint64_t *rows_compared)
+/* Shapes that the type's blocks allow; large enough, at times, that the pool is woken. */
+static struct tiny_gguf_options choose_model(struct trial *trial)
 {
-    struct trial trial = {.seed = seed, .random = seed, .weight_type = weight_type};
+    const uint32_t heads[] = {2, 4, 8};
+    uint32_t block = (uint32_t)tensor_block_columns(trial->weight_type);
+    bool large = block > 32 || pick(trial, 0, 3) == 0;
+    uint32_t unit = block > 32 ? block : 32;
+    struct tiny_gguf_options options = {
+        .seed = trial->seed,
+        .family = trial->family,
+        .weight_type = trial->weight_type,
+        .layer_count = pick(trial, 1, 5),
+        .embedding_length = large ? 256 : 64,
+        .feed_forward = unit * pick(trial, 1, large ? 512 / unit : 5),
+        .head_count = heads[pick(trial, 0, 2)],
+        .vocab_size = pick(trial, TOP_COUNT, 300),
+        .expert_count = pick(trial, 1, 6),
+        .tied = pick(trial, 0, 1) == 1,
+        .rope_factors = pick(trial, 0, 1) == 1 && strcmp(trial->family, "bert") != 0,
+        .biases = pick(trial, 0, 1) == 1,
+        .rope_scaling_factor = pick(trial, 0, 1) == 1 ? 2.0f : 0.0f,
+    };
+
+    options.kv_head_count = pick(trial, 0, 1) == 1 ? options.head_count : options.head_count / 2;
+    return options;
+}
+
+static int run_trial(
+    uint64_t seed, const char *family, uint32_t weight_type, uint64_t *rows_compared)
+{
+    struct trial trial = {
+        .seed = seed, .random = seed, .family = family, .weight_type = weight_type};
     struct base_error err = {0};
     struct gguf *file = NULL;
     size_t bytes = 0;
-    bool large = pick(&trial, 0, 1) == 1; /* enough work that the pool is woken */
-    const uint32_t heads[] = {2, 4, 8};
-    struct tiny_gguf_options options = {
-        .seed = seed,
-        .weight_type = weight_type,
-        .layer_count = pick(&trial, 1, 5),
-        .embedding_length = large ? 256 : 64,
-        .feed_forward = 32 * pick(&trial, 1, large ? 16 : 5),
-        .head_count = heads[pick(&trial, 0, 2)],
-        .vocab_size = pick(&trial, TOP_COUNT, 300),
-        .tied = pick(&trial, 0, 1) == 1,
-        .rope_factors = pick(&trial, 0, 1) == 1,
-        .biases = pick(&trial, 0, 1) == 1,
-        .rope_scaling_factor = pick(&trial, 0, 1) == 1 ? 2.0f : 0.0f,
-    };
-    options.kv_head_count = pick(&trial, 0, 1) == 1 ? options.head_count : options.head_count / 2;
+
+    for (const char *c = family; *c != '\0'; c++) /* each family and type has its own shapes */
+        trial.random = trial.random * 31 + (uint8_t)*c;
+    trial.random = trial.random * 31 + weight_type;
+    struct tiny_gguf_options options = choose_model(&trial);
     uint8_t *data = tiny_gguf_build(&options, &bytes);
 
     int rc = gguf_open_memory(data, bytes, "tiny", &file, &err);
@@ -286,6 +327,8 @@ static int run_trial(uint64_t seed, uint32_t weight_type, uint64_t *rows_compare
         rc = fail(&trial, err.text);
     } else {
         trial.config = model_get_config(trial.model);
+        trial.whole = !trial.config->has_head;
+        trial.row_length = trial.whole ? trial.config->embedding_length : trial.config->vocab_size;
         make_sequences(&trial);
         rc = run_reference(&trial);
         for (int i = 0; i < VARIANTS && rc == 0; i++)
@@ -300,16 +343,21 @@ static int run_trial(uint64_t seed, uint32_t weight_type, uint64_t *rows_compare
 
 int main(int argc, char **argv)
 {
-    const uint32_t types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TENSOR_Q8_0, TENSOR_Q4_0};
     uint64_t first = argc > 1 ? strtoull(argv[1], NULL, 10) : SEED_FIRST_DEFAULT;
     uint64_t count = argc > 2 ? strtoull(argv[2], NULL, 10) : SEEDS_DEFAULT;
     uint64_t rows = 0;
+    unsigned trials = 0;
     int failures = 0;
 
     for (uint64_t seed = first; seed < first + count; seed++)
-        for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++)
-            failures += run_trial(seed, types[i], &rows) != 0;
-    (void)printf("%" PRIu64 " seeds from %" PRIu64 ", %" PRIu64 " rows compared, %d failures\n",
-        count, first, rows, failures);
+        for (size_t f = 0; tiny_gguf_families[f] != NULL; f++)
+            for (uint32_t type = 0; type < WEIGHT_TYPES_MAX; type++)
+                if (tensor_type_supported(type)) {
+                    failures += run_trial(seed, tiny_gguf_families[f], type, &rows) != 0;
+                    trials++;
+                }
+    (void)printf("%" PRIu64 " seeds from %" PRIu64 ", %u trials, %" PRIu64
+                 " rows compared, %d failures\n",
+        count, first, trials, rows, failures);
     return failures == 0 && rows > 0 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
-/* The model: metadata, tensor table, random weights in each type's own blocks. */
-#include "tiny_gguf.h"
+/* The model: metadata, tensor table, weights. */
+#include "tiny_builder.h"
 #include "tiny_tokenizer.h"
 
 #include <errno.h>
@@ -7,177 +7,75 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { TYPE_F32 = 0, TYPE_F16 = 1, TYPE_Q4_0 = 2, TYPE_Q8_0 = 8, TYPE_BF16 = 30 };
-
 #define ALIGNMENT 32u
 
-struct builder {
-    struct tiny_gguf_options options;
-    struct tiny_bytes entries;
-    struct tiny_bytes table;
-    struct tiny_bytes data;
-    uint64_t entry_count;
-    uint64_t tensor_count;
-    uint64_t random;
-};
-
-/* SplitMix64 (Steele, Lea, Flood 2014). */
-static uint64_t random_next(struct builder *self)
+static void begin_tensor(struct tiny_builder *self, const char *name, uint32_t type,
+    const uint64_t *dimensions, uint32_t dimension_count)
 {
-    uint64_t z = self->random += 0x9e3779b97f4a7c15u;
-
-    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
-    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
-    return z ^ (z >> 31);
-}
-
-/* Uniform in (-limit, limit). */
-static float random_float(struct builder *self, float limit)
-{
-    int32_t part = (int32_t)(random_next(self) >> 40) - (1 << 23);
-
-    return (float)part / (float)(1 << 23) * limit;
-}
-
-/* To half precision, cut rather than rounded; for normal numbers. */
-static uint16_t half_cut(float value)
-{
-    uint32_t bits;
-
-    memcpy(&bits, &value, sizeof(bits));
-    int32_t exponent = (int32_t)((bits >> 23) & 0xffu) - 112;
-    if (exponent <= 0)
-        return (uint16_t)((bits >> 16) & 0x8000u);
-    return (
-        uint16_t)(((bits >> 16) & 0x8000u) | ((uint32_t)exponent << 10) | ((bits >> 13) & 0x3ffu));
-}
-
-static void put_weights(struct builder *self, uint32_t type, uint64_t count, float limit)
-{
-    uint32_t block = type == TYPE_Q8_0 || type == TYPE_Q4_0 ? 32 : 1;
-
-    for (uint64_t i = 0; i < count; i += block) {
-        float value = random_float(self, limit);
-        uint16_t half = half_cut(value);
-        if (type == TYPE_F32) {
-            tiny_put(&self->data, &value, sizeof(value));
-        } else if (type == TYPE_F16) {
-            tiny_put(&self->data, &half, sizeof(half));
-        } else if (type == TYPE_BF16) {
-            uint32_t bits;
-            memcpy(&bits, &value, sizeof(bits));
-            half = (uint16_t)(bits >> 16);
-            tiny_put(&self->data, &half, sizeof(half));
-        } else {
-            uint64_t quants[4];
-            half = half_cut(limit / (type == TYPE_Q8_0 ? 127.0f : 8.0f));
-            tiny_put(&self->data, &half, sizeof(half));
-            for (unsigned j = 0; j < 4; j++)
-                quants[j] = random_next(self);
-            tiny_put(&self->data, quants, type == TYPE_Q8_0 ? 32 : 16);
-        }
-    }
-}
-
-/* base + a little: norms and biases, always F32. */
-static void put_near(struct builder *self, uint64_t count, float base)
-{
-    for (uint64_t i = 0; i < count; i++) {
-        float value = base + random_float(self, 0.25f);
-        tiny_put(&self->data, &value, sizeof(value));
-    }
-}
-
-static void begin_tensor(
-    struct builder *self, const char *name, uint32_t type, uint64_t columns, uint64_t rows)
-{
-    uint64_t dimensions[2] = {columns, rows};
-
     tiny_put(&self->data, NULL, (ALIGNMENT - self->data.count % ALIGNMENT) % ALIGNMENT);
-    tiny_put_tensor(&self->table, name, type, dimensions, rows == 0 ? 1 : 2, self->data.count);
+    tiny_put_tensor(&self->table, name, type, dimensions, dimension_count, self->data.count);
     self->tensor_count++;
 }
 
-static void add_vector(struct builder *self, const char *name, uint64_t count, float base)
+void tiny_add_vector(
+    struct tiny_builder *self, const char *name, uint64_t count, uint64_t rows, float base)
 {
-    begin_tensor(self, name, TYPE_F32, count, 0);
-    put_near(self, count, base);
-}
+    const uint64_t dimensions[2] = {count, rows};
+    size_t at;
 
-static void add_matrix(
-    struct builder *self, const char *name, uint64_t columns, uint64_t rows, float limit)
-{
-    begin_tensor(self, name, self->options.weight_type, columns, rows);
-    put_weights(self, self->options.weight_type, columns * rows, limit);
-}
-
-static void add_layer(struct builder *self, uint32_t layer)
-{
-    const struct tiny_gguf_options *o = &self->options;
-    uint32_t q_rows = o->head_count * o->head_dim;
-    uint32_t kv_rows = o->kv_head_count * o->head_dim;
-    const struct {
-        const char *name;
-        uint32_t columns, rows; /* rows 0: a norm; columns 0: a bias of that many rows */
-    } parts[] = {
-        {"attn_norm.weight", o->embedding_length, 0},
-        {"attn_q.weight", o->embedding_length, q_rows},
-        {"attn_k.weight", o->embedding_length, kv_rows},
-        {"attn_v.weight", o->embedding_length, kv_rows},
-        {"attn_output.weight", q_rows, o->embedding_length},
-        {"ffn_norm.weight", o->embedding_length, 0},
-        {"ffn_gate.weight", o->embedding_length, o->feed_forward},
-        {"ffn_up.weight", o->embedding_length, o->feed_forward},
-        {"ffn_down.weight", o->feed_forward, o->embedding_length},
-        {"attn_q.bias", 0, q_rows},
-        {"attn_k.bias", 0, kv_rows},
-        {"attn_v.bias", 0, kv_rows},
-        {"attn_output.bias", 0, o->embedding_length},
-    };
-
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
-        char name[64];
-        (void)snprintf(name, sizeof(name), "blk.%u.%s", layer, parts[i].name);
-        if (parts[i].rows == 0)
-            add_vector(self, name, parts[i].columns, 1.0f);
-        else if (parts[i].columns > 0)
-            add_matrix(self, name, parts[i].columns, parts[i].rows, 0.2f);
-        else if (o->biases)
-            add_vector(self, name, parts[i].rows, 0.0f);
+    begin_tensor(self, name, TINY_F32, dimensions, rows == 0 ? 1 : 2);
+    at = self->data.count;
+    tiny_put_weights(self, TINY_F32, count * (rows == 0 ? 1 : rows), 0.25f);
+    for (; base != 0 && at < self->data.count; at += sizeof(float)) {
+        float value;
+        memcpy(&value, self->data.data + at, sizeof(value));
+        value += base;
+        memcpy(self->data.data + at, &value, sizeof(value));
     }
 }
 
-static void add_entries(struct builder *self)
+void tiny_add_matrix(struct tiny_builder *self, const char *name, uint64_t columns, uint64_t rows,
+    uint64_t depth, float limit)
+{
+    const uint64_t dimensions[3] = {columns, rows, depth};
+    uint32_t type = self->options.weight_type;
+
+    if (columns % tiny_block(type) != 0)
+        type = TINY_F16;
+    begin_tensor(self, name, type, dimensions, depth == 1 ? 2 : 3);
+    tiny_put_weights(self, type, columns * rows * depth, limit);
+}
+
+static void add_entries(struct tiny_builder *self)
 {
     const struct tiny_gguf_options *o = &self->options;
+    const char *architecture = tiny_family_architecture(self->family);
     const struct {
         const char *key;
         uint32_t value;
     } integers[] = {
-        {"llama.block_count", o->layer_count},
-        {"llama.context_length", o->context_length},
-        {"llama.embedding_length", o->embedding_length},
-        {"llama.feed_forward_length", o->feed_forward},
-        {"llama.attention.head_count", o->head_count},
-        {"llama.attention.head_count_kv", o->kv_head_count},
-        {"llama.attention.key_length", o->head_dim},
-        {"llama.attention.value_length", o->head_dim},
-        {"llama.rope.dimension_count", o->head_dim},
-        {"llama.vocab_size", o->vocab_size},
+        {"block_count", o->layer_count},
+        {"context_length", o->context_length},
+        {"embedding_length", o->embedding_length},
+        {"feed_forward_length", o->feed_forward},
+        {"attention.head_count", o->head_count},
+        {"attention.head_count_kv", o->kv_head_count},
+        {"attention.key_length", o->head_dim},
+        {"attention.value_length", o->head_dim},
+        {"vocab_size", o->vocab_size},
     };
+    char key[96];
 
-    tiny_put_key_string(&self->entries, "general.architecture", "llama");
+    tiny_put_key_string(&self->entries, "general.architecture", architecture);
     tiny_put_key_string(&self->entries, "general.name", "tiny");
-    tiny_put_key_f32(&self->entries, "llama.attention.layer_norm_rms_epsilon", 1e-5f);
-    tiny_put_key_f32(&self->entries, "llama.rope.freq_base", 10000.0f);
-    self->entry_count += 4;
-    for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++, self->entry_count++)
-        tiny_put_key_u32(&self->entries, integers[i].key, integers[i].value);
-    if (o->rope_scaling_factor != 0) {
-        tiny_put_key_string(&self->entries, "llama.rope.scaling.type", "linear");
-        tiny_put_key_f32(&self->entries, "llama.rope.scaling.factor", o->rope_scaling_factor);
-        self->entry_count += 2;
+    (void)snprintf(key, sizeof(key), "%s.rope.freq_base", architecture);
+    tiny_put_key_f32(&self->entries, key, 10000.0f);
+    self->entry_count += 3;
+    for (size_t i = 0; i < sizeof(integers) / sizeof(integers[0]); i++, self->entry_count++) {
+        (void)snprintf(key, sizeof(key), "%s.%s", architecture, integers[i].key);
+        tiny_put_key_u32(&self->entries, key, integers[i].value);
     }
+    tiny_add_family_entries(self);
     if (o->extra_key != NULL && o->extra_text != NULL)
         tiny_put_key_string(&self->entries, o->extra_key, o->extra_text);
     else if (o->extra_key != NULL)
@@ -187,23 +85,43 @@ static void add_entries(struct builder *self)
         self->entry_count += tiny_tokenizer_put(&self->entries, o->tokenizer, o->vocab_size);
 }
 
-static void add_tensors(struct builder *self)
+static void add_factors(struct tiny_builder *self, const char *name, uint32_t count, float step)
+{
+    const uint64_t dimensions[1] = {count};
+
+    begin_tensor(self, name, TINY_F32, dimensions, 1);
+    for (uint32_t i = 0; i < count; i++) {
+        float factor = 1.0f + (float)i * step;
+        tiny_put(&self->data, &factor, sizeof(factor));
+    }
+}
+
+static void add_tensors(struct tiny_builder *self)
 {
     const struct tiny_gguf_options *o = &self->options;
+    bool encoder = tiny_family_encodes(self->family);
+    uint32_t pairs = tiny_family_rotary(self->family, o->head_dim) / 2;
 
-    add_matrix(self, "token_embd.weight", o->embedding_length, o->vocab_size, 1.0f);
-    if (o->rope_factors) {
-        begin_tensor(self, "rope_freqs.weight", TYPE_F32, o->head_dim / 2, 0);
-        for (uint32_t i = 0; i < o->head_dim / 2; i++) {
-            float factor = 1.0f + (float)i * 0.75f;
-            tiny_put(&self->data, &factor, sizeof(factor));
-        }
+    tiny_add_matrix(self, "token_embd.weight", o->embedding_length, o->vocab_size, 1, 1.0f);
+    if (encoder) {
+        tiny_add_vector(self, "position_embd.weight", o->embedding_length, o->context_length, 0);
+        tiny_add_vector(self, "token_types.weight", o->embedding_length, 2, 0);
+        tiny_add_vector(self, "token_embd_norm.weight", o->embedding_length, 0, 1);
+        tiny_add_vector(self, "token_embd_norm.bias", o->embedding_length, 0, 0);
+    }
+    if (tiny_family_longrope(self->family)) {
+        add_factors(self, "rope_factors_long.weight", pairs, 0.7f);
+        add_factors(self, "rope_factors_short.weight", pairs, 0.1f);
+    } else if (o->rope_factors) {
+        add_factors(self, "rope_freqs.weight", pairs, 0.75f);
     }
     for (uint32_t i = 0; i < o->layer_count; i++)
-        add_layer(self, i);
-    add_vector(self, "output_norm.weight", o->embedding_length, 1.0f);
+        tiny_add_layer(self, i);
+    if (encoder)
+        return;
+    tiny_add_vector(self, "output_norm.weight", o->embedding_length, 0, 1.0f);
     if (!o->tied)
-        add_matrix(self, "output.weight", o->embedding_length, o->vocab_size, 0.3f);
+        tiny_add_matrix(self, "output.weight", o->embedding_length, o->vocab_size, 1, 0.3f);
 }
 
 static void default_u32(uint32_t *value, uint32_t otherwise)
@@ -214,7 +132,7 @@ static void default_u32(uint32_t *value, uint32_t otherwise)
 
 uint8_t *tiny_gguf_build(const struct tiny_gguf_options *options, size_t *ret_bytes)
 {
-    struct builder self = {.options = *options, .random = options->seed};
+    struct tiny_builder self = {.options = *options, .random = options->seed};
     struct tiny_gguf_options *o = &self.options;
     struct tiny_bytes file = {0};
 
@@ -226,6 +144,8 @@ uint8_t *tiny_gguf_build(const struct tiny_gguf_options *options, size_t *ret_by
     default_u32(&o->head_dim, o->embedding_length / o->head_count);
     default_u32(&o->vocab_size, 64);
     default_u32(&o->context_length, 256);
+    default_u32(&o->expert_count, 4);
+    self.family = tiny_family_find(o->family != NULL ? o->family : "llama");
     if (o->tokenizer != TINY_TOKENIZER_NONE && o->vocab_size < TINY_TOKENIZER_VOCAB)
         o->vocab_size = TINY_TOKENIZER_VOCAB;
     add_entries(&self);

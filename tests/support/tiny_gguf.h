@@ -1,6 +1,6 @@
 /*
- * GGUF files for tests, written in memory: a small Llama of random weights with a small
- * tokenizer, and the low-level writer that hostile files are made with.
+ * GGUF files for tests, written in memory: a small model of random weights of any family, with a
+ * small tokenizer, and the low-level writer that hostile files are made with.
  */
 #ifndef TINY_GGUF_H
 #define TINY_GGUF_H
@@ -46,10 +46,14 @@ enum tiny_tokenizer {
 };
 #define TINY_TOKENIZER_VOCAB 320 /* tokens of either; vocab_size below it is raised to it */
 
+/* Names that families go by here, up to NULL: architectures, and variants ("mixtral", "phi3-long"). */
+extern const char *const tiny_gguf_families[];
+
 /* A zero field takes the default in brackets. */
 struct tiny_gguf_options {
     uint64_t seed;
-    uint32_t weight_type;      /* F32 0 (also the default), F16 1, Q4_0 2, Q8_0 8, BF16 30 */
+    const char *family;        /* [llama] one of tiny_gguf_families */
+    uint32_t weight_type;      /* GGUF's id, [F32] */
     uint32_t layer_count;      /* [2] */
     uint32_t embedding_length; /* [64] multiple of 32 */
     uint32_t feed_forward;     /* [96] multiple of 32 */
@@ -58,10 +62,11 @@ struct tiny_gguf_options {
     uint32_t head_dim;         /* [embedding_length / head_count] */
     uint32_t vocab_size;       /* [64] */
     uint32_t context_length;   /* [256] */
+    uint32_t expert_count;     /* [4] where the family has experts */
     float rope_scaling_factor; /* linear scaling, when not 0 */
     bool tied;
     bool rope_factors; /* rope_freqs.weight */
-    bool biases;       /* on q, k, v and the attention output */
+    bool biases;       /* on q, k, v and the attention output, if the family has none itself */
     enum tiny_tokenizer tokenizer;
     const char *extra_key;  /* one more metadata pair, or NULL */
     const char *extra_text; /* its value; NULL: extra_value */
