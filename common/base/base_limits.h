@@ -37,6 +37,10 @@
 #define LIMIT_STOP_BYTES       256 /* one stop string */
 #define LIMIT_LOGIT_BIASES     1024
 #define LIMIT_TOP_LOGPROBS     20
+#define LIMIT_CHOICES          128 /* answers to one prompt */
+#define LIMIT_STOP_IDS         64
+#define LIMIT_DRY_BREAKERS     16
+#define LIMIT_PIECE_BYTES      256 /* of a token, where its bytes are reported */
 
 #define LIMIT_METRICS_SERIES     512     /* series that one daemon exports */
 #define LIMIT_METRICS_TEXT_BYTES 1048576 /* their text */

@@ -5,67 +5,6 @@
 #include <float.h>
 #include <math.h>
 
-static void take_sampling(
-    struct wire_decoder *self, const Layermesh__V1__Sampling *from, struct wire_sampling *ret)
-{
-    if (from == NULL)
-        return;
-    ret->temperature = wire_check_float(self, "sampling.temperature", from->temperature, 0, 100);
-    ret->top_k = from->top_k;
-    ret->top_p = wire_check_float(self, "sampling.top_p", from->top_p, 0, 1);
-    ret->min_p = wire_check_float(self, "sampling.min_p", from->min_p, 0, 1);
-    ret->repeat_penalty =
-        wire_check_float(self, "sampling.repeat_penalty", from->repeat_penalty, 0, 100);
-    ret->repeat_last_n = from->repeat_last_n;
-    ret->presence_penalty =
-        wire_check_float(self, "sampling.presence_penalty", from->presence_penalty, -100, 100);
-    ret->frequency_penalty =
-        wire_check_float(self, "sampling.frequency_penalty", from->frequency_penalty, -100, 100);
-    ret->seed = from->seed;
-    struct wire_logit_bias *biases = wire_take_rows(
-        self, "sampling.logit_biases", from->n_logit_biases, LIMIT_LOGIT_BIASES, sizeof(*biases));
-    for (size_t i = 0; biases != NULL && i < from->n_logit_biases; i++) {
-        biases[i].token_id = wire_check_u32(self, "sampling.logit_biases.token_id",
-            from->logit_biases[i]->token_id, 0, LIMIT_VOCAB_MAX - 1);
-        biases[i].bias = wire_check_float(
-            self, "sampling.logit_biases.bias", from->logit_biases[i]->bias, -INFINITY, FLT_MAX);
-    }
-    ret->logit_biases = biases;
-    ret->logit_bias_count = from->n_logit_biases;
-    ret->top_logprobs =
-        wire_check_u32(self, "sampling.top_logprobs", from->top_logprobs, 0, LIMIT_TOP_LOGPROBS);
-}
-
-static Layermesh__V1__Sampling *put_sampling(
-    struct wire_encoder *self, const struct wire_sampling *from)
-{
-    Layermesh__V1__Sampling *pb = wire_put_message(self, &layermesh__v1__sampling__descriptor);
-
-    if (pb == NULL)
-        return NULL;
-    pb->temperature = from->temperature;
-    pb->top_k = from->top_k;
-    pb->top_p = from->top_p;
-    pb->min_p = from->min_p;
-    pb->repeat_penalty = from->repeat_penalty;
-    pb->repeat_last_n = from->repeat_last_n;
-    pb->presence_penalty = from->presence_penalty;
-    pb->frequency_penalty = from->frequency_penalty;
-    pb->seed = from->seed;
-    pb->logit_biases = wire_put_rows(self, from->logit_bias_count, sizeof(*pb->logit_biases));
-    for (size_t i = 0; pb->logit_biases != NULL && i < from->logit_bias_count; i++) {
-        Layermesh__V1__LogitBias *bias =
-            wire_put_message(self, &layermesh__v1__logit_bias__descriptor);
-        if (bias == NULL)
-            return pb;
-        bias->token_id = from->logit_biases[i].token_id;
-        bias->bias = from->logit_biases[i].bias;
-        pb->logit_biases[pb->n_logit_biases++] = bias;
-    }
-    pb->top_logprobs = from->top_logprobs;
-    return pb;
-}
-
 /* ids may be NULL: none. */
 static const uint32_t *take_ids(
     struct wire_decoder *self, const Layermesh__V1__TokenIds *ids, size_t *ret_count)
@@ -158,18 +97,19 @@ static void decode_generate(
     ret->request_id = pb->request_id;
     take_prompt(self, pb, ret);
     ret->max_tokens = pb->max_tokens;
-    take_sampling(self, pb->sampling, &ret->sampling);
-    struct wire_bytes *stops =
-        wire_take_rows(self, "stop", pb->n_stop, LIMIT_STOP_STRINGS, sizeof(*stops));
-    for (size_t i = 0; stops != NULL && i < pb->n_stop; i++) {
-        stops[i] = wire_take_bytes(self, "stop", &pb->stop[i], LIMIT_STOP_BYTES);
-        if (pb->stop[i].len == 0)
-            wire_fail(self, BASE_MALFORMED, "stop", "is empty");
-    }
-    ret->stops = stops;
+    wire_take_sampling(self, pb->sampling, &ret->sampling);
+    ret->stops = wire_take_strings(self, "stop", pb->stop, pb->n_stop, LIMIT_STOP_STRINGS);
     ret->stop_count = pb->n_stop;
     ret->ignore_eos = pb->ignore_eos != 0;
     ret->deadline_ms = pb->deadline_ms;
+    ret->min_tokens = pb->min_tokens;
+    ret->stop_ids = wire_take_u32s(
+        self, "stop_ids", pb->stop_ids, pb->n_stop_ids, LIMIT_STOP_IDS, LIMIT_VOCAB_MAX);
+    ret->stop_id_count = pb->n_stop_ids;
+    ret->suppress = wire_take_u32s(
+        self, "suppress", pb->suppress, pb->n_suppress, LIMIT_LOGIT_BIASES, LIMIT_VOCAB_MAX);
+    ret->suppress_count = pb->n_suppress;
+    ret->choices = wire_check_u32(self, "choices", pb->choices, 0, LIMIT_CHOICES);
 }
 
 static void put_prompt(
@@ -202,12 +142,16 @@ static void encode_generate(
     pb->request_id = from->request_id;
     put_prompt(self, from, pb);
     pb->max_tokens = from->max_tokens;
-    pb->sampling = put_sampling(self, &from->sampling);
-    pb->stop = wire_put_rows(self, from->stop_count, sizeof(*pb->stop));
-    for (size_t i = 0; pb->stop != NULL && i < from->stop_count; i++)
-        pb->stop[pb->n_stop++] = wire_put_bytes(from->stops[i]);
+    pb->sampling = wire_put_sampling(self, &from->sampling);
+    pb->stop = wire_put_strings(self, from->stops, from->stop_count, &pb->n_stop);
     pb->ignore_eos = from->ignore_eos;
     pb->deadline_ms = from->deadline_ms;
+    pb->min_tokens = from->min_tokens;
+    pb->stop_ids = wire_put_u32s(from->stop_ids);
+    pb->n_stop_ids = from->stop_id_count;
+    pb->suppress = wire_put_u32s(from->suppress);
+    pb->n_suppress = from->suppress_count;
+    pb->choices = from->choices;
 }
 
 static void decode_score(
@@ -243,8 +187,9 @@ static void decode_cancel(
 {
     const Layermesh__V1__Cancel *pb = unpacked;
 
-    (void)self;
     message->cancel.request_id = pb->request_id;
+    message->cancel.one_choice = pb->one_choice != 0;
+    message->cancel.choice = wire_check_u32(self, "choice", pb->choice, 0, LIMIT_CHOICES - 1);
 }
 
 static void encode_cancel(
@@ -254,6 +199,8 @@ static void encode_cancel(
 
     (void)self;
     pb->request_id = message->cancel.request_id;
+    pb->one_choice = message->cancel.one_choice;
+    pb->choice = message->cancel.choice;
 }
 
 static void take_part(
@@ -268,9 +215,12 @@ static void take_part(
             self, "tokens.top.token_id", from->top[i]->token_id, 0, LIMIT_VOCAB_MAX - 1);
         top[i].logprob =
             wire_check_float(self, "tokens.top.logprob", from->top[i]->logprob, -INFINITY, FLT_MAX);
+        top[i].piece =
+            wire_take_bytes(self, "tokens.top.piece", &from->top[i]->piece, LIMIT_PIECE_BYTES);
     }
     ret->top = top;
     ret->top_count = from->n_top;
+    ret->piece = wire_take_bytes(self, "tokens.piece", &from->piece, LIMIT_PIECE_BYTES);
 }
 
 static bool partial_tensor_bytes(const struct wire_message *message, uint64_t *ret_bytes)
@@ -315,6 +265,7 @@ static void decode_partial(
         logprobs[i] = wire_check_float(self, "logprobs", pb->logprobs[i], -INFINITY, FLT_MAX);
     ret->logprobs = logprobs;
     ret->logprob_count = pb->n_logprobs;
+    ret->choice = wire_check_u32(self, "choice", pb->choice, 0, LIMIT_CHOICES - 1);
 }
 
 static Layermesh__V1__TokenPart *put_part(
@@ -326,6 +277,7 @@ static Layermesh__V1__TokenPart *put_part(
         return NULL;
     pb->token_id = from->token_id;
     pb->logprob = from->logprob;
+    pb->piece = wire_put_bytes(from->piece);
     pb->top = wire_put_rows(self, from->top_count, sizeof(*pb->top));
     for (size_t i = 0; pb->top != NULL && i < from->top_count; i++) {
         Layermesh__V1__TopLogprob *top =
@@ -334,6 +286,7 @@ static Layermesh__V1__TokenPart *put_part(
             return pb;
         top->token_id = from->top[i].token_id;
         top->logprob = from->top[i].logprob;
+        top->piece = wire_put_bytes(from->top[i].piece);
         pb->top[pb->n_top++] = top;
     }
     return pb;
@@ -360,6 +313,7 @@ static void encode_partial(
     pb->vocab_size = from->vocab_size;
     pb->logprobs = (float *)from->logprobs;
     pb->n_logprobs = from->logprob_count;
+    pb->choice = from->choice;
 }
 
 static void decode_final(
@@ -377,6 +331,12 @@ static void decode_final(
     ret->ttft_ms = wire_check_real(self, "ttft_ms", pb->ttft_ms, 0, DBL_MAX);
     ret->total_ms = wire_check_real(self, "total_ms", pb->total_ms, 0, DBL_MAX);
     ret->resume_count = pb->resume_count;
+    ret->choice = wire_check_u32(self, "choice", pb->choice, 0, LIMIT_CHOICES - 1);
+    ret->choices_open =
+        wire_check_u32(self, "choices_open", pb->choices_open, 0, LIMIT_CHOICES - 1);
+    ret->shared_tokens =
+        wire_check_u32(self, "shared_tokens", pb->shared_tokens, 0, LIMIT_CONTEXT_TOKENS_MAX);
+    ret->total_completion_tokens = pb->total_completion_tokens;
 }
 
 static void encode_final(
@@ -393,6 +353,10 @@ static void encode_final(
     pb->ttft_ms = from->ttft_ms;
     pb->total_ms = from->total_ms;
     pb->resume_count = from->resume_count;
+    pb->choice = from->choice;
+    pb->choices_open = from->choices_open;
+    pb->shared_tokens = from->shared_tokens;
+    pb->total_completion_tokens = from->total_completion_tokens;
 }
 
 const struct wire_format wire_client_formats[] = {

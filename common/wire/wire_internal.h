@@ -11,6 +11,7 @@
 
 struct Layermesh__V1__Error;
 struct Layermesh__V1__ModelCard;
+struct Layermesh__V1__Sampling;
 
 /*
  * One decode under way. The first failed check is kept in rc and in *err; the checks after it
@@ -118,6 +119,13 @@ void wire_take_fault(
 void wire_take_card(struct wire_decoder *self, const struct Layermesh__V1__ModelCard *card,
     bool with_layers, struct wire_model_card *ret);
 
+/* Byte strings of 1..LIMIT_STOP_BYTES each. */
+const struct wire_bytes *wire_take_strings(struct wire_decoder *self, const char *field,
+    const ProtobufCBinaryData *from, size_t count, size_t count_max);
+/* sampling may be NULL: all off. */
+void wire_take_sampling(struct wire_decoder *self, const struct Layermesh__V1__Sampling *sampling,
+    struct wire_sampling *ret);
+
 bool wire_utf8_valid(const uint8_t *data, size_t bytes);
 
 /* ---- encoding ---- */
@@ -135,6 +143,12 @@ struct Layermesh__V1__Error *wire_put_fault(
 /* NULL when there is no card. with_layers: as for wire_take_card(). */
 struct Layermesh__V1__ModelCard *wire_put_card(
     struct wire_encoder *self, const struct wire_model_card *card, bool with_layers);
+
+/* *ret_count is 0 when memory failed. */
+ProtobufCBinaryData *wire_put_strings(
+    struct wire_encoder *self, const struct wire_bytes *from, size_t count, size_t *ret_count);
+struct Layermesh__V1__Sampling *wire_put_sampling(
+    struct wire_encoder *self, const struct wire_sampling *from);
 
 /* The fields of an initialised Error from a fault, BASE_OK too. */
 void wire_fill_fault(const struct wire_fault *fault, struct Layermesh__V1__Error *ret);

@@ -324,6 +324,16 @@ struct wire_sampling {
     const struct wire_logit_bias *logit_biases;
     size_t logit_bias_count;
     uint32_t top_logprobs; /* <= LIMIT_TOP_LOGPROBS */
+    float typical_p;       /* 0..1 */
+    uint32_t min_keep;
+    float top_n_sigma;                       /* 0..1000 */
+    float dynatemp_range, dynatemp_exponent; /* 0..100 */
+    float xtc_probability, xtc_threshold;    /* 0..1 */
+    float dry_multiplier, dry_base;          /* 0..100 */
+    uint32_t dry_allowed_length, dry_last_n;
+    const struct wire_bytes *dry_breakers; /* each 1..LIMIT_STOP_BYTES */
+    size_t dry_breaker_count;              /* <= LIMIT_DRY_BREAKERS */
+    bool token_bytes;
 };
 
 enum wire_prompt_kind {
@@ -351,6 +361,12 @@ struct wire_generate {
     size_t stop_count;
     bool ignore_eos;
     uint32_t deadline_ms;
+    uint32_t min_tokens;
+    const uint32_t *stop_ids;
+    size_t stop_id_count; /* <= LIMIT_STOP_IDS */
+    const uint32_t *suppress;
+    size_t suppress_count; /* <= LIMIT_LOGIT_BIASES */
+    uint32_t choices;      /* <= LIMIT_CHOICES */
 };
 
 struct wire_score {
@@ -363,11 +379,14 @@ struct wire_score {
 
 struct wire_cancel {
     uint64_t request_id;
+    bool one_choice;
+    uint32_t choice; /* < LIMIT_CHOICES */
 };
 
 struct wire_top_logprob {
     uint32_t token_id;
     float logprob;
+    struct wire_bytes piece; /* <= LIMIT_PIECE_BYTES */
 };
 
 struct wire_token_part {
@@ -375,6 +394,7 @@ struct wire_token_part {
     float logprob;
     const struct wire_top_logprob *top;
     size_t top_count;
+    struct wire_bytes piece;
 };
 
 struct wire_partial {
@@ -386,6 +406,7 @@ struct wire_partial {
     uint32_t first_position, row_count, vocab_size;
     const float *logprobs;
     size_t logprob_count;
+    uint32_t choice; /* < LIMIT_CHOICES */
 };
 
 enum wire_finish_reason {
@@ -402,6 +423,8 @@ struct wire_final {
     uint32_t prompt_tokens, completion_tokens;
     double ttft_ms, total_ms;
     uint32_t resume_count;
+    uint32_t choice, choices_open; /* < LIMIT_CHOICES */
+    uint32_t shared_tokens, total_completion_tokens;
 };
 
 struct wire_router_status {
@@ -409,6 +432,7 @@ struct wire_router_status {
     uint64_t plan_epoch;
     uint32_t requests_running, requests_waiting;
     uint32_t kv_pages_used, kv_pages_total;
+    uint32_t kv_pages_saved;
 };
 
 /* One message of any kind. Kinds without a member (PROBE, STATUS_QUERY, PING,

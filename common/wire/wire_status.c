@@ -120,6 +120,7 @@ static void decode_router_status(
         wire_check_u32(self, "kv_pages_total", pb->kv_pages_total, 0, LIMIT_PAGES_MAX);
     ret->kv_pages_used =
         wire_check_u32(self, "kv_pages_used", pb->kv_pages_used, 0, ret->kv_pages_total);
+    ret->kv_pages_saved = pb->kv_pages_saved;
 }
 
 static void encode_router_status(
@@ -135,6 +136,7 @@ static void encode_router_status(
     pb->requests_waiting = from->requests_waiting;
     pb->kv_pages_used = from->kv_pages_used;
     pb->kv_pages_total = from->kv_pages_total;
+    pb->kv_pages_saved = from->kv_pages_saved;
 }
 
 static void decode_error(

@@ -37,14 +37,15 @@ static const struct {
     {WIRE_LINK_HELLO, " 1 2 3 "},
     {WIRE_CREDIT, " 1 2 "},
     {WIRE_GENERATE, " 1 2 3.1 4.1.1 4.1.2 5 6.1 6.2 6.3 6.4 6.5 6.6 6.7 6.8 6.9 6.10.1 6.10.2 "
-                    "6.11 7 8 9 "},
+                    "6.11 6.12 6.13 6.14 6.15 6.16 6.17 6.18 6.19 6.20 6.21 6.22 6.23 6.24 7 8 9 "
+                    "10 11 12 13 "},
     {WIRE_SCORE, " 1 2.1 3 4 5 6 "},
-    {WIRE_CANCEL, " 1 "},
+    {WIRE_CANCEL, " 1 2 3 "},
     {WIRE_PING, " "},
-    {WIRE_PARTIAL, " 1 2 3.1 3.2 3.3.1 3.3.2 4 5 6 7 8 "},
-    {WIRE_FINAL, " 1 2 3.1 3.2 3.3 4 5 6 7 8 "},
+    {WIRE_PARTIAL, " 1 2 3.1 3.2 3.3.1 3.3.2 3.3.3 3.4 4 5 6 7 8 9 "},
+    {WIRE_FINAL, " 1 2 3.1 3.2 3.3 4 5 6 7 8 9 10 11 12 "},
     {WIRE_ROUTER_STATUS_QUERY, " "},
-    {WIRE_ROUTER_STATUS, " 1 2 3 4 5 6 "},
+    {WIRE_ROUTER_STATUS, " 1 2 3 4 5 6 7 "},
 };
 
 static uint64_t varint(const uint8_t **at)

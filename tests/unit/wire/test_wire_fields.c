@@ -292,6 +292,47 @@ Test(wire_fields, sampling)
         "GENERATE.sampling.logit_biases.bias");
     BAD_ROW(wire_logit_bias, generate.sampling.logit_biases, 0, token_id, LIMIT_VOCAB_MAX,
         "GENERATE.sampling.logit_biases.token_id");
+    BAD(generate.sampling.typical_p, 1.25f, "GENERATE.sampling.typical_p");
+    BAD(generate.sampling.top_n_sigma, NAN, "GENERATE.sampling.top_n_sigma");
+    BAD(generate.sampling.dynatemp_range, -1, "GENERATE.sampling.dynatemp_range");
+    BAD(generate.sampling.dynatemp_exponent, INFINITY, "GENERATE.sampling.dynatemp_exponent");
+    BAD(generate.sampling.xtc_probability, 2, "GENERATE.sampling.xtc_probability");
+    BAD(generate.sampling.xtc_threshold, -0.5f, "GENERATE.sampling.xtc_threshold");
+    BAD(generate.sampling.dry_multiplier, -1, "GENERATE.sampling.dry_multiplier");
+    BAD(generate.sampling.dry_base, 101, "GENERATE.sampling.dry_base");
+    static struct wire_bytes breakers[LIMIT_DRY_BREAKERS + 1];
+    message.generate.sampling.dry_breakers = breakers;
+    BAD(generate.sampling.dry_breaker_count, LIMIT_DRY_BREAKERS + 1,
+        "GENERATE.sampling.dry_breakers");
+    BAD_ROW(
+        wire_bytes, generate.sampling.dry_breakers, 0, bytes, 0, "GENERATE.sampling.dry_breakers");
+}
+
+Test(wire_fields, choices_and_ends)
+{
+    static uint32_t ids[LIMIT_LOGIT_BIASES + 1];
+
+    sample(WIRE_GENERATE);
+    BAD(generate.choices, LIMIT_CHOICES + 1, "GENERATE.choices");
+    GOOD(generate.choices, 0);
+    message.generate.stop_ids = ids;
+    BAD(generate.stop_id_count, LIMIT_STOP_IDS + 1, "GENERATE.stop_ids");
+    message.generate.suppress = ids;
+    BAD(generate.suppress_count, LIMIT_LOGIT_BIASES + 1, "GENERATE.suppress");
+    ids[0] = LIMIT_VOCAB_MAX;
+    message.generate.suppress = ids;
+    BAD(generate.suppress_count, 1, "GENERATE.suppress");
+    sample(WIRE_CANCEL);
+    BAD(cancel.choice, LIMIT_CHOICES, "CANCEL.choice");
+    sample(WIRE_PARTIAL);
+    BAD(partial.choice, LIMIT_CHOICES, "PARTIAL.choice");
+    static uint8_t piece[LIMIT_PIECE_BYTES + 1];
+    BAD_ROW(wire_token_part, partial.tokens, 0, piece, ((struct wire_bytes){piece, sizeof(piece)}),
+        "PARTIAL.tokens.piece");
+    sample(WIRE_FINAL);
+    BAD(final.choice, LIMIT_CHOICES, "FINAL.choice");
+    BAD(final.choices_open, LIMIT_CHOICES, "FINAL.choices_open");
+    BAD(final.shared_tokens, LIMIT_CONTEXT_TOKENS_MAX + 1, "FINAL.shared_tokens");
 }
 
 Test(wire_fields, prompts_and_stops)

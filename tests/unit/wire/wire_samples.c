@@ -302,6 +302,23 @@ static void sampling(struct maker *self, struct wire_sampling *ret)
     biases[0].bias = -__builtin_inff();
     ret->logit_biases = biases;
     ret->top_logprobs = between(self, 1, LIMIT_TOP_LOGPROBS);
+    ret->typical_p = (float)part(self);
+    ret->min_keep = any32(self);
+    ret->top_n_sigma = (float)part(self) * 1000;
+    ret->dynatemp_range = (float)part(self) * 100;
+    ret->dynatemp_exponent = (float)part(self) * 100;
+    ret->xtc_probability = (float)part(self);
+    ret->xtc_threshold = (float)part(self);
+    ret->dry_multiplier = (float)part(self) * 100;
+    ret->dry_base = (float)part(self) * 100;
+    ret->dry_allowed_length = any32(self);
+    ret->dry_last_n = any32(self);
+    ret->dry_breaker_count = between(self, 1, LIMIT_DRY_BREAKERS);
+    struct wire_bytes *breakers = rows(self, ret->dry_breaker_count, sizeof(*breakers));
+    for (size_t i = 0; i < ret->dry_breaker_count; i++)
+        breakers[i] = bytes(self, 20);
+    ret->dry_breakers = breakers;
+    ret->token_bytes = true;
 }
 
 static void make_generate(struct maker *self, struct wire_generate *ret)
@@ -332,6 +349,12 @@ static void make_generate(struct maker *self, struct wire_generate *ret)
     ret->stops = stops;
     ret->ignore_eos = true;
     ret->deadline_ms = any32(self);
+    ret->min_tokens = any32(self);
+    ret->stop_id_count = between(self, 1, LIMIT_STOP_IDS);
+    ret->stop_ids = numbers(self, ret->stop_id_count, LIMIT_VOCAB_MAX);
+    ret->suppress_count = between(self, 1, LIMIT_LOGIT_BIASES);
+    ret->suppress = numbers(self, ret->suppress_count, LIMIT_VOCAB_MAX);
+    ret->choices = between(self, 1, LIMIT_CHOICES);
 }
 
 static void make_partial(struct maker *self, struct wire_partial *ret)
@@ -348,9 +371,11 @@ static void make_partial(struct maker *self, struct wire_partial *ret)
         tokens[i].top_count = between(self, 1, LIMIT_TOP_LOGPROBS);
         struct wire_top_logprob *top = rows(self, tokens[i].top_count, sizeof(*top));
         for (size_t j = 0; j < tokens[i].top_count; j++)
-            top[j] = (struct wire_top_logprob){
-                .token_id = between(self, 1, LIMIT_VOCAB_MAX - 1), .logprob = -(float)part(self)};
+            top[j] = (struct wire_top_logprob){.token_id = between(self, 1, LIMIT_VOCAB_MAX - 1),
+                .logprob = -(float)part(self),
+                .piece = bytes(self, 9)};
         tokens[i].top = top;
+        tokens[i].piece = bytes(self, 20);
     }
     ret->tokens = tokens;
     text(self, shown, 400);
@@ -363,6 +388,7 @@ static void make_partial(struct maker *self, struct wire_partial *ret)
     for (size_t i = 0; i < ret->logprob_count; i++)
         logprobs[i] = -(float)part(self);
     ret->logprobs = logprobs;
+    ret->choice = between(self, 1, LIMIT_CHOICES - 1);
 }
 
 static void make_final(struct maker *self, struct wire_final *ret)
@@ -375,6 +401,10 @@ static void make_final(struct maker *self, struct wire_final *ret)
     ret->ttft_ms = part(self);
     ret->total_ms = part(self);
     ret->resume_count = any32(self);
+    ret->choice = between(self, 1, LIMIT_CHOICES - 1);
+    ret->choices_open = between(self, 1, LIMIT_CHOICES - 1);
+    ret->shared_tokens = between(self, 1, LIMIT_CONTEXT_TOKENS_MAX);
+    ret->total_completion_tokens = any32(self);
 }
 
 static void make_stage_status(struct maker *self, struct wire_stage_status *ret)
@@ -424,7 +454,8 @@ static void make_control(struct maker *self, struct wire_message *ret)
             .requests_running = any32(self),
             .requests_waiting = any32(self),
             .kv_pages_used = between(self, 1, 1000),
-            .kv_pages_total = between(self, 1000, LIMIT_PAGES_MAX)};
+            .kv_pages_total = between(self, 1000, LIMIT_PAGES_MAX),
+            .kv_pages_saved = any32(self)};
         break;
     default:
         break; /* an empty body */
@@ -459,6 +490,8 @@ static void make_small(struct maker *self, struct wire_message *ret)
         break;
     case WIRE_CANCEL:
         ret->cancel.request_id = any64(self);
+        ret->cancel.one_choice = true;
+        ret->cancel.choice = between(self, 1, LIMIT_CHOICES - 1);
         break;
     default:
         make_control(self, ret);
