@@ -1,6 +1,9 @@
 #include "text_penalty.h"
 
+#include "base_alloc.h"
+#include "base_err.h"
 #include "text_cut.h"
+#include "text_stream.h"
 #include <math.h>
 #include <string.h>
 
@@ -105,6 +108,38 @@ static bool breaks(const struct text_sampling *sampling, uint32_t id)
 {
     return sampling->dry_breakers != NULL && id < sampling->dry_breaker_ids &&
            (sampling->dry_breakers[id / 8] >> (id % 8) & 1) != 0;
+}
+
+static bool contains(const char *text, size_t bytes, const struct text_stop *what)
+{
+    for (size_t at = 0; at + what->bytes <= bytes; at++)
+        if (memcmp(text + at, what->data, what->bytes) == 0)
+            return true;
+    return false;
+}
+
+int text_dry_breakers_new(const struct text_tokenizer *tokenizer, const struct text_stop *breakers,
+    size_t count, uint8_t **ret_bits)
+{
+    static const struct text_stop usual[] = {{"\n", 1}, {":", 1}, {"\"", 1}, {"*", 1}};
+    size_t vocab = text_vocab_size(tokenizer);
+    uint8_t *bits = base_alloc_zeroed(vocab / 8 + 1, 1);
+
+    if (bits == NULL)
+        return BASE_NOMEM;
+    if (count == 0) {
+        breakers = usual;
+        count = sizeof(usual) / sizeof(usual[0]);
+    }
+    for (uint32_t id = 0; id < vocab; id++) {
+        size_t bytes;
+        const char *piece = text_piece(tokenizer, id, &bytes);
+        for (size_t i = 0; i < count; i++)
+            if (contains(piece, bytes, &breakers[i]))
+                bits[id / 8] |= (uint8_t)(1u << (id % 8));
+    }
+    *ret_bits = bits;
+    return BASE_OK;
 }
 
 static uint32_t allowed_length(const struct text_sampling *sampling)

@@ -19,6 +19,9 @@
 /* DRY looks back on so many tokens at most. */
 #define TEXT_DRY_WINDOW 8192
 
+struct text_stop;
+struct text_tokenizer;
+
 struct text_logit_bias {
     uint32_t id;
     float bias;
@@ -60,6 +63,14 @@ double text_random(uint64_t seed, uint64_t position);
  */
 uint32_t text_candidates_needed(const struct text_sampling *sampling, const uint32_t *history,
     size_t history_count, size_t banned_count, uint32_t vocab_size, uint32_t limit);
+
+/*
+ * Which tokens end a repeat for DRY: those whose text contains one of these strings. count 0: the
+ * usual ones, newline, colon, quote and asterisk. Returns BASE_OK with one bit for each id of the
+ * vocabulary, freed with base_free(), or BASE_NOMEM.
+ */
+int text_dry_breakers_new(const struct text_tokenizer *tokenizer, const struct text_stop *breakers,
+    size_t count, uint8_t **ret_bits);
 
 /* One token's logit. */
 struct text_candidate {

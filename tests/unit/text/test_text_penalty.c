@@ -1,4 +1,6 @@
+#include "base_alloc.h"
 #include "text_penalty.h"
+#include "text_stream.h"
 #include "text_test.h"
 #include <math.h>
 #include <string.h>
@@ -108,4 +110,31 @@ Test(text_penalty, order_of_bias_and_penalties)
     cr_assert_eq(candidates[0].logit, (-1.0f + 3.0f) / 2 - (2 * 0.25f + 0.125f));
     cr_assert_eq(candidates[1].logit, -INFINITY, "a ban is stronger than any bias");
     cr_assert_eq(candidates[2].logit, -INFINITY, "not a number");
+}
+
+/* A token breaks a repeat when its text contains one of the strings, wherever. */
+Test(text_penalty, breakers_are_found_in_the_text_of_tokens)
+{
+    struct text_tokenizer *tokenizer = text_test_bpe("gpt-2");
+    const struct text_stop own[] = {{"e", 1}, {"lo", 2}};
+
+    for (int which = 0; which < 2; which++) {
+        uint8_t *bits = NULL;
+        size_t breakers = 0;
+        cr_assert_eq(text_dry_breakers_new(tokenizer, own, which == 0 ? 0 : 2, &bits), BASE_OK);
+        for (uint32_t id = 0; id < text_vocab_size(tokenizer); id++) {
+            char text[256] = "";
+            size_t bytes;
+            const char *piece = text_piece(tokenizer, id, &bytes);
+            cr_assert_lt(bytes, sizeof(text));
+            memcpy(text, piece, bytes);
+            bool expected = which == 0 ? strpbrk(text, "\n:\"*") != NULL
+                                       : strchr(text, 'e') != NULL || strstr(text, "lo") != NULL;
+            cr_assert_eq((bits[id / 8] >> (id % 8) & 1) != 0, expected, "id %u, '%s'", id, text);
+            breakers += expected;
+        }
+        cr_assert_gt(breakers, 0);
+        base_free(bits);
+    }
+    text_tokenizer_close(&tokenizer);
 }
