@@ -1,5 +1,7 @@
 #include "schedule.h"
 
+#include <string.h>
+
 #include "base_alloc.h"
 #include "base_assert.h"
 #include "base_err.h"
@@ -87,7 +89,7 @@ static void forget_pages(struct schedule_sequence *sequence)
     base_free(sequence->pages);
     sequence->pages = NULL;
     sequence->page_count = sequence->page_capacity = 0;
-    sequence->sent = sequence->done = 0;
+    sequence->sent = sequence->done = sequence->shared = 0;
     sequence->id = 0;
 }
 
@@ -229,16 +231,65 @@ static bool grow_running(struct schedule *self)
         if (take_pages(self, s, pages_for(s->length) - s->page_count))
             continue;
         all = false;
-        if (promised >= schedule_pages_released(self->pages)) {
+        /* What a victim shares stays held, so one may not be enough. */
+        while (promised >= schedule_pages_released(self->pages)) {
             struct schedule_sequence *victim = victim_for(self, s);
             if (victim == NULL)
-                continue; /* the youngest: it goes on when an older one ends */
+                break; /* the youngest: it goes on when an older one ends */
             schedule_restart(self, victim);
         }
+        if (promised >= schedule_pages_released(self->pages))
+            continue;
         promised++;
         self->wants_pages = true;
     }
     return all;
+}
+
+/* Pages that a sequence can take over: full ones, and at least one token is left to compute. */
+static uint32_t pages_shareable(const struct schedule_sequence *s)
+{
+    return min_u32(s->prefix, s->length - 1) / LIMIT_PAGE_TOKENS;
+}
+
+/*
+ * One that has what s can take over. *ret_wait: there is none, but one is at it. Who is paused may
+ * be so for long, so nobody waits for it.
+ */
+static const struct schedule_sequence *find_giver(
+    const struct schedule *self, const struct schedule_sequence *s, bool *ret_wait)
+{
+    *ret_wait = false;
+    if (s->group == 0 || pages_shareable(s) == 0)
+        return NULL;
+    for (const struct schedule_sequence *g = self->running.first; g != NULL; g = g->next) {
+        if (g->group != s->group)
+            continue;
+        if (g->done >= pages_shareable(s) * LIMIT_PAGE_TOKENS) {
+            *ret_wait = false;
+            return g;
+        }
+        *ret_wait |= !g->paused;
+    }
+    return NULL;
+}
+
+/* Pages for all tokens of s, the first of them from giver (NULL: none). */
+static bool begin_pages(
+    struct schedule *self, struct schedule_sequence *s, const struct schedule_sequence *giver)
+{
+    uint32_t shared = giver != NULL ? pages_shareable(s) : 0;
+    if (!page_table_reserve(s, pages_for(s->length)) ||
+        !schedule_pages_take(self->pages, pages_for(s->length) - shared, s->pages + shared))
+        return false;
+    if (shared > 0) {
+        memcpy(s->pages, giver->pages, shared * sizeof(*s->pages));
+        schedule_pages_share(self->pages, s->pages, shared);
+    }
+    s->page_count = pages_for(s->length);
+    s->shared = shared;
+    s->sent = s->done = shared * LIMIT_PAGE_TOKENS;
+    return true;
 }
 
 static void start_waiting(struct schedule *self)
@@ -248,7 +299,9 @@ static void start_waiting(struct schedule *self)
         next = s->next;
         if (self->running.count >= self->options.running_max)
             return;
-        if (s->paused)
+        bool wait;
+        const struct schedule_sequence *giver = find_giver(self, s, &wait);
+        if (s->paused || wait)
             continue;
         /* One page more than it needs now, so that it does not have to give way at once. */
         uint32_t wanted = min_u32(pages_for(s->length) + 1, pages_for(s->limit));
@@ -256,12 +309,13 @@ static void start_waiting(struct schedule *self)
         uint32_t free_count = schedule_pages_free(self->pages);
         if (wanted < pages_for(s->length))
             return; /* more than there is; the caller ends such sequences */
+        wanted -= giver != NULL ? pages_shareable(s) : 0;
         if (free_count < wanted) {
             if (free_count + schedule_pages_released(self->pages) >= wanted)
                 self->wants_pages = true;
             return; /* nobody overtakes */
         }
-        if (!take_pages(self, s, pages_for(s->length)))
+        if (!begin_pages(self, s, giver))
             return;
         queue_take(&self->waiting, s);
         s->state = SCHEDULE_RUNNING;

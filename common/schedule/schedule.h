@@ -11,6 +11,11 @@
  * are free. When pages run out, the youngest running sequence gives its pages up and waits again;
  * it is recomputed from its log later. The oldest sequence therefore always goes on: no deadlock,
  * no starvation.
+ *
+ * Sequences of one group begin with the same tokens, and share the full pages of those: one that
+ * starts takes them over from one that runs and has had them computed. While one of them is at
+ * that, the others wait. A page is shared only once results have come back for all of it: then
+ * every stage has it, and no step that is lost later can take it away.
  */
 #ifndef SCHEDULE_H
 #define SCHEDULE_H
@@ -43,6 +48,8 @@ struct schedule_sequence {
     uint32_t length;  /* tokens known so far; grows with schedule_append() */
     uint32_t limit;   /* tokens it can come to at most, >= length */
     uint64_t arrival; /* order of arrival: unique, ascending */
+    uint64_t group;   /* 0: none */
+    uint32_t prefix;  /* tokens that it has in common with the others of its group, <= length */
 
     uint32_t row_bytes; /* of the logits of one row */
     bool every_row;     /* logits of all positions are wanted, else of the last known one */
@@ -51,6 +58,7 @@ struct schedule_sequence {
     enum schedule_state state;
     uint64_t id; /* new each time it starts; results of an earlier life are void */
     uint32_t sent, done;
+    uint32_t shared; /* pages taken over when it started, the first of its table */
     uint32_t *pages; /* owned */
     uint32_t page_count, page_capacity;
     uint64_t ready; /* order in which sequences became able to go on */

@@ -16,6 +16,8 @@ enum page_state {
 struct schedule_pages {
     uint32_t page_count;
     uint8_t *state;       /* [page_count] enum page_state */
+    uint32_t *holders;    /* [page_count] of those that are held */
+    uint32_t saved;       /* sum of holders - 1 */
     uint32_t *free_ids;   /* stack of the free pages */
     uint32_t *free_index; /* [page_count] place in free_ids, for those that are free */
     uint32_t free_count;
@@ -40,11 +42,12 @@ int schedule_pages_new(uint32_t page_count, struct schedule_pages **ret_pages)
     size_t room = page_count > 0 ? page_count : 1;
     self->page_count = page_count;
     self->state = base_alloc_zeroed(room, sizeof(*self->state));
+    self->holders = base_alloc_zeroed(room, sizeof(*self->holders));
     self->free_ids = base_alloc_array(room, sizeof(*self->free_ids));
     self->free_index = base_alloc_array(room, sizeof(*self->free_index));
     self->released_ids = base_alloc_array(room, sizeof(*self->released_ids));
-    if (self->state == NULL || self->free_ids == NULL || self->free_index == NULL ||
-        self->released_ids == NULL) {
+    if (self->state == NULL || self->holders == NULL || self->free_ids == NULL ||
+        self->free_index == NULL || self->released_ids == NULL) {
         schedule_pages_destroy(&self);
         return BASE_NOMEM;
     }
@@ -62,6 +65,7 @@ void schedule_pages_destroy(struct schedule_pages **self_p)
         return;
     *self_p = NULL;
     base_free(self->state);
+    base_free(self->holders);
     base_free(self->free_ids);
     base_free(self->free_index);
     base_free(self->released_ids);
@@ -88,6 +92,11 @@ uint32_t schedule_pages_held(const struct schedule_pages *self)
     return self->page_count - self->free_count - self->released_count;
 }
 
+uint32_t schedule_pages_saved(const struct schedule_pages *self)
+{
+    return self->saved;
+}
+
 bool schedule_pages_take(struct schedule_pages *self, uint32_t count, uint32_t *ret_ids)
 {
     if (count > self->free_count)
@@ -96,6 +105,7 @@ bool schedule_pages_take(struct schedule_pages *self, uint32_t count, uint32_t *
         uint32_t id = self->free_ids[--self->free_count];
         base_assert(self->state[id] == PAGE_FREE);
         self->state[id] = PAGE_HELD;
+        self->holders[id] = 1;
         ret_ids[i] = id;
     }
     return true;
@@ -107,11 +117,23 @@ static void push_released(struct schedule_pages *self, uint32_t id)
     self->released_ids[self->released_count++] = id;
 }
 
+void schedule_pages_share(struct schedule_pages *self, const uint32_t *ids, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        base_assert(ids[i] < self->page_count && self->state[ids[i]] == PAGE_HELD);
+        self->holders[ids[i]]++;
+        self->saved++;
+    }
+}
+
 void schedule_pages_release(struct schedule_pages *self, const uint32_t *ids, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         base_assert(ids[i] < self->page_count && self->state[ids[i]] == PAGE_HELD);
-        push_released(self, ids[i]);
+        if (--self->holders[ids[i]] == 0)
+            push_released(self, ids[i]);
+        else
+            self->saved--;
     }
 }
 

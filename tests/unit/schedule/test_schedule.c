@@ -268,6 +268,172 @@ Test(schedule, idle_build_announces_what_is_left)
     schedule_destroy(&schedule);
 }
 
+/* ---- groups ---- */
+
+/* The next micro-batch is sent and comes back. Returns false when there is none. */
+static bool turn(struct schedule *schedule, struct schedule_batch *batch)
+{
+    if (!schedule_build(schedule, true, batch))
+        return false;
+    schedule_sent(schedule, batch);
+    for (size_t i = 0; i < batch->item_count; i++)
+        schedule_returned(
+            batch->items[i].sequence, batch->items[i].id, batch->items[i].token_count);
+    return true;
+}
+
+static void add_group(struct schedule *schedule, struct schedule_sequence *all, int count,
+    uint32_t prompt, uint32_t limit)
+{
+    for (int i = 0; i < count; i++) {
+        all[i] = sequence_of((uint64_t)i + 1, prompt, limit);
+        all[i].group = 1;
+        all[i].prefix = prompt;
+        cr_assert_eq(schedule_add(schedule, &all[i]), BASE_OK);
+    }
+}
+
+Test(schedule, a_group_computes_its_prompt_once_and_shares_its_full_pages)
+{
+    struct schedule *schedule = new_schedule(100, 8, 8);
+    struct schedule_sequence all[4];
+    struct schedule_batch batch;
+    cr_assert_eq(schedule_reset(schedule, 20, 3), BASE_OK);
+    add_group(schedule, all, 4, 150, 200); /* two full pages and 22 tokens */
+    struct schedule_sequence other = sequence_of(9, 10, 20);
+    cr_assert_eq(schedule_add(schedule, &other), BASE_OK);
+
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.item_count, 1);
+    schedule_sent(schedule, &batch);
+    struct schedule_batch first = batch;
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.item_count, 2, "the rest of the prompt, and who is not of the group");
+    cr_assert_eq(batch.items[1].sequence, &other);
+    schedule_sent(schedule, &batch);
+    cr_assert_eq(all[1].state, SCHEDULE_WAITING);
+    schedule_returned(&all[0], first.items[0].id, 100);
+    struct schedule_batch none;
+    cr_assert_not(schedule_build(schedule, false, &none), "page 1 has not come back yet");
+    schedule_returned(&all[0], batch.items[0].id, 50);
+
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.item_count, 3);
+    for (int i = 1; i < 4; i++) {
+        cr_assert_eq(batch.items[i - 1].first_position, 128);
+        cr_assert_eq(batch.items[i - 1].token_count, 22);
+        cr_assert_eq(all[i].shared, 2);
+        cr_assert_eq(all[i].pages[0], all[0].pages[0]);
+        cr_assert_eq(all[i].pages[1], all[0].pages[1]);
+        for (int k = 0; k < i; k++)
+            cr_assert_neq(all[i].pages[2], all[k].pages[2]);
+    }
+    schedule_sent(schedule, &batch);
+    const struct schedule_pages *pages = schedule_get_pages(schedule);
+    cr_assert_eq(schedule_pages_held(pages), 2 + 4 + 1);
+    cr_assert_eq(schedule_pages_saved(pages), 6);
+    schedule_remove(schedule, &all[0]); /* the pages stay with the others */
+    cr_assert_eq(schedule_pages_held(pages), 2 + 3 + 1);
+    for (int i = 1; i < 4; i++)
+        schedule_remove(schedule, &all[i]);
+    cr_assert_eq(schedule_pages_held(pages), 1);
+    schedule_destroy(&schedule);
+}
+
+/* A prompt that ends with its page: its last token has to be computed for its logits. */
+Test(schedule, the_page_with_the_last_token_is_not_shared)
+{
+    struct schedule *schedule = new_schedule(300, 8, 8);
+    struct schedule_sequence all[3];
+    struct schedule_batch batch;
+    cr_assert_eq(schedule_reset(schedule, 20, 2), BASE_OK);
+    add_group(schedule, all, 2, 128, 200);
+    cr_assert(turn(schedule, &batch));
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(batch.items[0].sequence, &all[1]);
+    cr_assert_eq(batch.items[0].first_position, 64);
+    cr_assert_eq(all[1].shared, 1);
+    /* With an answer behind it, it can be. */
+    schedule_append(schedule, &all[1]);
+    schedule_restart(schedule, &all[1]);
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(all[1].shared, 2);
+    cr_assert_eq(all[1].pages[1], all[0].pages[1]);
+    /* One token is no page: nothing is shared, and nobody waits. */
+    schedule_remove(schedule, &all[0]);
+    schedule_remove(schedule, &all[1]);
+    while (turn(schedule, &batch))
+        ;
+    add_group(schedule, all, 3, 64, 200);
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.item_count, 3);
+    schedule_destroy(&schedule);
+}
+
+Test(schedule, any_of_a_group_gives_its_pages_on)
+{
+    struct schedule *schedule = new_schedule(300, 8, 8);
+    struct schedule_sequence all[3];
+    struct schedule_batch batch;
+    cr_assert_eq(schedule_reset(schedule, 9, 2), BASE_OK);
+    add_group(schedule, all, 3, 150, 200);
+    cr_assert(turn(schedule, &batch));
+    cr_assert(turn(schedule, &batch));
+    schedule_restart(schedule, &all[0]); /* the one that computed them */
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(batch.items[0].sequence, &all[0]);
+    cr_assert_eq(batch.items[0].first_position, 128);
+    cr_assert_eq(all[0].pages[1], all[2].pages[1]);
+    /* Lost in the middle of the prompt: the next one computes it, and the first takes it over. */
+    cr_assert_eq(schedule_reset(schedule, 9, 2), BASE_OK);
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.item_count, 1);
+    schedule_sent(schedule, &batch);
+    all[0].paused = true;
+    schedule_restart(schedule, &all[0]);
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(batch.items[0].sequence, &all[1]);
+    cr_assert_eq(batch.items[0].first_position, 0);
+    all[0].paused = false;
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(all[0].pages[1], all[1].pages[1]);
+    cr_assert_eq(all[2].pages[1], all[1].pages[1]);
+    schedule_destroy(&schedule);
+}
+
+/* A victim whose pages are all shared frees none: the next one has to go as well, at once. */
+Test(schedule, victims_are_taken_until_pages_are_free)
+{
+    struct schedule *schedule = new_schedule(500, 8, 8);
+    struct schedule_sequence old = sequence_of(1, 64, 256), all[2];
+    struct schedule_batch batch;
+    cr_assert_eq(schedule_reset(schedule, 5, 2), BASE_OK);
+    for (int i = 0; i < 2; i++) {
+        all[i] = sequence_of((uint64_t)i + 2, 128, 129);
+        all[i].group = 1;
+        all[i].prefix = 128;
+    }
+    cr_assert_eq(schedule_add(schedule, &old), BASE_OK);
+    cr_assert_eq(schedule_add(schedule, &all[1]), BASE_OK);
+    cr_assert(turn(schedule, &batch));
+    all[0].length = 129; /* as after an earlier life */
+    cr_assert_eq(schedule_add(schedule, &all[0]), BASE_OK);
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(all[0].shared, 2);
+    cr_assert_eq(schedule_pages_free(schedule_get_pages(schedule)), 1);
+    schedule_append(schedule, &old);
+    cr_assert(turn(schedule, &batch));
+    for (int i = 0; i < 64; i++) {
+        schedule_append(schedule, &old);
+        cr_assert(turn(schedule, &batch));
+    }
+    cr_assert_eq(all[1].state, SCHEDULE_WAITING, "its two pages are shared");
+    cr_assert_eq(all[0].state, SCHEDULE_WAITING, "so the older one went too");
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(old.page_count, 3);
+    schedule_destroy(&schedule);
+}
+
 /* ---- random loads against a model of the stages ---- */
 
 struct load {
@@ -277,7 +443,10 @@ struct load {
     bool finished[40];
     uint32_t page_count, batch_tokens, batches_max;
     uint64_t page_life[64];      /* life that a stage has in each page; 0: free */
+    uint64_t page_group[64];     /* group of that life */
     uint32_t page_positions[64]; /* how many positions of it */
+    uint32_t page_index[64];     /* which page of the sequence it is */
+    uint64_t shared_total;       /* pages taken over */
     struct schedule_batch in_flight[8];
     uint32_t in_flight_count;
 };
@@ -286,6 +455,21 @@ static uint32_t load_random(struct load *load, uint32_t bound)
 {
     load->random = load->random * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
     return (uint32_t)(load->random >> 33) % bound;
+}
+
+/* What was taken over is full, of the same group and at its place. */
+static void check_shared(struct load *load, const struct schedule_item *item)
+{
+    const struct schedule_sequence *s = item->sequence;
+    cr_assert_leq(s->shared * LIMIT_PAGE_TOKENS, s->prefix);
+    cr_assert_leq(s->shared * LIMIT_PAGE_TOKENS, item->first_position);
+    for (uint32_t k = 0; k < s->shared; k++) {
+        cr_assert_neq(load->page_life[s->pages[k]], 0, "a shared page was given away");
+        cr_assert_eq(load->page_group[s->pages[k]], s->group);
+        cr_assert_eq(load->page_positions[s->pages[k]], LIMIT_PAGE_TOKENS);
+        cr_assert_eq(load->page_index[s->pages[k]], k);
+    }
+    load->shared_total += item->first_position == s->shared * LIMIT_PAGE_TOKENS ? s->shared : 0;
 }
 
 /* What every stage does, in order of the batches. */
@@ -299,10 +483,14 @@ static void stage_runs(struct load *load, const struct schedule_batch *batch)
         for (uint32_t t = 0; t < item->token_count; t++) {
             uint32_t position = item->first_position + t;
             uint32_t page = item->sequence->pages[position / LIMIT_PAGE_TOKENS];
+            if (t == 0)
+                check_shared(load, item);
             if (position % LIMIT_PAGE_TOKENS == 0) {
                 cr_assert_eq(load->page_life[page], 0, "a page in use was given away");
+                load->page_group[page] = item->sequence->group;
                 load->page_life[page] = item->id;
                 load->page_positions[page] = 0;
+                load->page_index[page] = position / LIMIT_PAGE_TOKENS;
             }
             cr_assert_eq(load->page_life[page], item->id);
             cr_assert_eq(load->page_positions[page], position % LIMIT_PAGE_TOKENS);
@@ -392,7 +580,7 @@ static void disturb(struct load *load)
     }
 }
 
-static void run_load(uint64_t seed)
+static uint64_t run_load(uint64_t seed, bool with_groups)
 {
     struct load load = {.random = seed};
     load.page_count = 4 + load_random(&load, 60);
@@ -409,6 +597,16 @@ static void run_load(uint64_t seed)
             struct schedule_sequence *s = &load.sequences[added];
             *s = sequence_of(++added, 1 + load_random(&load, limit), limit);
             s->every_row = load_random(&load, 5) == 0;
+            struct schedule_sequence *before = added > 1 ? s - 1 : NULL;
+            s->group = with_groups ? s->arrival : 0;
+            s->prefix = with_groups ? s->length : 0;
+            if (before != NULL && with_groups && load_random(&load, 4) != 0) {
+                s->group = before->group;
+                s->length = s->prefix = before->prefix;
+                s->limit = s->prefix + load_random(&load, most - s->prefix + 1);
+                if (s->limit > s->prefix + 200)
+                    s->limit = s->prefix + 200;
+            }
             cr_assert_eq(schedule_add(load.schedule, s), BASE_OK);
         }
         if (seed % 3 != 0)
@@ -431,13 +629,23 @@ static void run_load(uint64_t seed)
     for (uint32_t i = 0; i < load.page_count; i++)
         cr_assert_eq(load.page_life[i], 0, "page %u is still in use", i);
     cr_assert_eq(schedule_pages_free(schedule_get_pages(load.schedule)), load.page_count);
+    cr_assert_eq(schedule_pages_saved(schedule_get_pages(load.schedule)), 0);
     schedule_destroy(&load.schedule);
+    return load.shared_total;
 }
 
 Test(schedule, random_loads_end_and_pages_are_never_shared)
 {
     for (uint64_t seed = 1; seed <= 150; seed++)
-        run_load(seed);
+        cr_assert_eq(run_load(seed, false), 0);
+}
+
+Test(schedule, random_loads_of_groups_end_and_share_only_what_is_computed)
+{
+    uint64_t shared = 0;
+    for (uint64_t seed = 1; seed <= 150; seed++)
+        shared += run_load(seed, true);
+    cr_assert_gt(shared, 1000);
 }
 
 Test(schedule, reset_brings_everybody_back_in_order_of_arrival)

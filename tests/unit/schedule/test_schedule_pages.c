@@ -104,3 +104,28 @@ Test(schedule_pages, every_failing_allocation_is_reported)
     }
     schedule_pages_destroy(&pages);
 }
+
+Test(schedule_pages, shared_pages_are_released_by_their_last_holder)
+{
+    struct schedule_pages *pages = NULL;
+    uint32_t ids[3];
+    cr_assert_eq(schedule_pages_new(5, &pages), BASE_OK);
+    cr_assert(schedule_pages_take(pages, 3, ids));
+    schedule_pages_share(pages, ids, 2);
+    schedule_pages_share(pages, ids, 1);
+    cr_assert_eq(schedule_pages_held(pages), 3);
+    cr_assert_eq(schedule_pages_saved(pages), 3);
+    schedule_pages_release(pages, ids, 3); /* the first holder */
+    cr_assert_eq(schedule_pages_released(pages), 1);
+    cr_assert_eq(schedule_pages_released_ids(pages)[0], ids[2]);
+    cr_assert_eq(schedule_pages_held(pages), 2);
+    cr_assert_eq(schedule_pages_saved(pages), 1);
+    schedule_pages_release(pages, ids, 1);
+    cr_assert_eq(schedule_pages_held(pages), 2);
+    schedule_pages_release(pages, ids, 2);
+    cr_assert_eq(schedule_pages_held(pages), 0);
+    cr_assert_eq(schedule_pages_saved(pages), 0);
+    schedule_pages_announced(pages, 3);
+    cr_assert_eq(schedule_pages_free(pages), 5);
+    schedule_pages_destroy(&pages);
+}
