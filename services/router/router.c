@@ -90,6 +90,7 @@ void router_destroy(struct router **self_p)
     base_free(self->refusals);
     base_free(self->batches);
     base_free(self->end_ids);
+    base_free(self->dry_breakers);
     base_free(self->scratch);
     base_free(self);
 }
@@ -234,7 +235,7 @@ void router_client_message(
         router_score(self, now_us, client, &message->score);
         break;
     case WIRE_CANCEL:
-        router_cancel(self, now_us, client, message->cancel.request_id);
+        router_cancel(self, now_us, client, &message->cancel);
         break;
     case WIRE_ROUTER_STATUS_QUERY:
         send_status(self, client);
@@ -315,5 +316,6 @@ void router_status(const struct router *self, struct wire_router_status *ret)
     if (pages != NULL) {
         ret->kv_pages_total = schedule_pages_total(pages);
         ret->kv_pages_used = ret->kv_pages_total - schedule_pages_free(pages);
+        ret->kv_pages_saved = schedule_pages_saved(pages);
     }
 }

@@ -73,6 +73,18 @@ int router_emit_token(struct router_request *request, const struct wire_token_pa
 
 /* ---- sending ---- */
 
+/* What a token adds to a text; borrowed from the tokenizer. */
+static struct wire_bytes piece_of(const struct router *self, uint32_t id)
+{
+    struct wire_bytes piece = {0};
+    if (self->tokenizer == NULL || id >= text_vocab_size(self->tokenizer))
+        return piece;
+    piece.data = (const uint8_t *)text_piece(self->tokenizer, id, &piece.bytes);
+    if (piece.bytes > LIMIT_PIECE_BYTES)
+        piece.bytes = LIMIT_PIECE_BYTES;
+    return piece;
+}
+
 static enum router_sent send_tokens(struct router *self, struct router_request *request)
 {
     struct router_outbox *outbox = &request->outbox;
@@ -80,12 +92,17 @@ static enum router_sent send_tokens(struct router *self, struct router_request *
     for (size_t i = 0; i < outbox->token_count; i++) {
         outbox->tokens[i].top = outbox->tokens[i].top_count > 0 ? outbox->tops + top_index : NULL;
         top_index += outbox->tokens[i].top_count;
+        if (request->group->token_bytes)
+            outbox->tokens[i].piece = piece_of(self, outbox->tokens[i].token_id);
     }
+    for (size_t i = 0; i < outbox->top_count && request->group->token_bytes; i++)
+        outbox->tops[i].piece = piece_of(self, outbox->tops[i].token_id);
     struct wire_message message = {.kind = WIRE_PARTIAL,
         .partial = {.request_id = request->request_id,
             .sequence = request->partial_sequence,
             .tokens = outbox->tokens,
             .token_count = outbox->token_count,
+            .choice = request->choice,
             .text = {(const uint8_t *)outbox->text, outbox->text_bytes}}};
     enum router_sent sent =
         self->sink.send_client(self->sink.context, request->client, &message, NULL, 0);
@@ -161,9 +178,17 @@ void router_flush(struct router *self, uint64_t now_us, struct router_request *r
     enum router_sent sent = send_outbox(self, request);
     if (sent == ROUTER_SENT && request->ended) {
         struct wire_message message = {.kind = WIRE_FINAL, .final = request->final};
+        struct router_group *group = request->group;
+        if (group != NULL) {
+            message.final.choices_open = group->choices_open - 1;
+            message.final.total_completion_tokens = group->completion_tokens;
+        }
         sent = self->sink.send_client(self->sink.context, request->client, &message, NULL, 0);
-        if (sent == ROUTER_SENT)
+        if (sent == ROUTER_SENT) {
             request->dead = true;
+            if (group != NULL)
+                group->choices_open--;
+        }
     }
     sent_so_far(self, now_us, request, sent);
 }

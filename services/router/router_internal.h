@@ -1,6 +1,7 @@
 /*
  * The router's state, shared by its files. router.c: events and the coordinator;
- * router_requests.c: admission and end; router_batch.c: micro-batches out and results in;
+ * router_admit.c: admission; router_requests.c: plans, deadlines and end; router_group.c: what the
+ * choices of a request share; router_batch.c: micro-batches out and results in;
  * router_sample.c: logits to tokens and scores; router_emit.c: answers to clients;
  * router_plan.c: the plan that is served.
  */
@@ -43,10 +44,29 @@ struct router_outbox {
     uint64_t unsent_since_us; /* 0: the client took everything so far */
 };
 
+/* What the choices of one GENERATE have in common; a request with one choice has it as well. */
+struct router_group {
+    uint32_t references;   /* choices that point here */
+    uint32_t choices_open; /* choices whose FINAL is not sent yet */
+    uint32_t completion_tokens;
+    struct text_sampling sampling;  /* .seed: of choice 0 */
+    struct text_logit_bias *biases; /* owned */
+    uint8_t *dry_breakers;          /* owned; NULL: the router's, or none */
+    uint32_t *banned;               /* owned: end tokens, then stop ids */
+    size_t end_count, banned_count;
+    uint32_t max_tokens; /* 0: to the end of the context */
+    uint32_t min_tokens;
+    uint32_t top_logprobs;
+    bool ignore_eos, token_bytes;
+};
+
+/* A score, or one choice of a GENERATE. */
 struct router_request {
     struct schedule_sequence sequence; /* .length: tokens in the log */
     uint64_t client, request_id;
+    uint32_t choice;
     bool is_score;
+    struct router_group *group; /* of a GENERATE; shared */
 
     uint64_t arrived_us, heard_us, first_token_us;
     uint64_t deadline_us; /* 0: none */
@@ -56,12 +76,8 @@ struct router_request {
     uint32_t token_capacity, prompt_count;
 
     /* generate */
-    uint32_t max_tokens; /* 0: to the end of the context */
-    uint32_t granted;    /* longest length of the log on its first plan; 0: had none yet */
+    uint32_t granted; /* longest length of the log on its first plan; 0: had none yet */
     struct text_sampling sampling;
-    struct text_logit_bias *biases; /* owned */
-    uint32_t top_logprobs;
-    bool ignore_eos;
     enum wire_logits_mode logits; /* of the next row */
     uint32_t top_count;
     struct text_stream *stream; /* owned; NULL without tokenizer */
@@ -120,6 +136,7 @@ struct router {
     const struct text_tokenizer *tokenizer; /* borrowed */
     uint32_t *end_ids;                      /* tokens that end generation; owned */
     size_t end_id_count;
+    uint8_t *dry_breakers; /* the usual ones, made when first asked for; owned */
     struct schedule *schedule;
 
     struct router_request **requests; /* in order of arrival; [requests_max] */
@@ -152,12 +169,25 @@ struct router {
     bool draining;
 };
 
-/* ---- router_requests.c ---- */
+/* ---- router_admit.c ---- */
 void router_generate(
     struct router *self, uint64_t now_us, uint64_t client, const struct wire_generate *generate);
 void router_score(
     struct router *self, uint64_t now_us, uint64_t client, const struct wire_score *score);
-void router_cancel(struct router *self, uint64_t now_us, uint64_t client, uint64_t request_id);
+
+/* ---- router_requests.c ---- */
+/* One that is not over, whatever its choice; NULL: none. */
+struct router_request *router_request_find(
+    struct router *self, uint64_t client, uint64_t request_id);
+/* Why a request cannot run on the active plan at all; code BASE_OK: it can. */
+struct wire_fault router_request_misfit(
+    const struct router *self, const struct router_request *request);
+/* Tokens that its log can come to on the active plan, or on any when there is none. */
+uint32_t router_request_limit(const struct router *self, const struct router_request *request);
+void router_cancel(
+    struct router *self, uint64_t now_us, uint64_t client, const struct wire_cancel *cancel);
+/* Ids that may not be chosen next; borrowed. */
+const uint32_t *router_request_banned(const struct router_request *request, size_t *ret_count);
 /* Ends a request: pages back, what is left in the outbox, then FINAL. fault: only for ERROR. */
 void router_end(struct router *self, uint64_t now_us, struct router_request *request,
     enum wire_finish_reason reason, const struct wire_fault *fault);
@@ -177,6 +207,13 @@ void router_sweep(struct router *self); /* frees what is dead */
 void router_request_destroy(struct router_request **request_p);
 struct wire_fault router_fault(int code, const char *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+/* ---- router_group.c ---- */
+/* Returns BASE_OK, or BASE_INVALID, BASE_TOO_BIG or BASE_NOMEM with the reason in *err. */
+int router_group_new(struct router *self, const struct wire_generate *generate,
+    struct router_group **ret_group, struct base_error *err);
+/* One reference less; freed with the last. */
+void router_group_release(struct router_group **group_p);
 
 /* ---- router_batch.c ---- */
 void router_pump(struct router *self, uint64_t now_us);

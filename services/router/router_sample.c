@@ -152,13 +152,22 @@ static int finish_text(struct router_request *request)
     return rc == BASE_OK ? router_emit_token(request, NULL, text, text_bytes) : rc;
 }
 
+/* An end token, unless those are ignored, or a stop id. */
+static bool ends(const struct router_request *request, uint32_t id)
+{
+    const struct router_group *group = request->group;
+    for (size_t i = group->ignore_eos ? group->end_count : 0; i < group->banned_count; i++)
+        if (group->banned[i] == id)
+            return true;
+    return false;
+}
+
 /* Appends the token to log and answer; ends the request when it is the last. */
 static int push_token(struct router *self, uint64_t now_us, struct router_request *request,
     const struct wire_token_part *part)
 {
     struct schedule_sequence *sequence = &request->sequence;
-    bool is_end = self->tokenizer != NULL && !request->ignore_eos &&
-                  text_is_end(self->tokenizer, part->token_id);
+    bool is_end = ends(request, part->token_id);
     bool stopped;
     int rc = log_reserve(request);
     if (rc == BASE_OK)
@@ -193,14 +202,16 @@ void router_take_token(struct router *self, uint64_t now_us, struct router_reque
     }
     struct text_candidate best[LIMIT_TOP_LOGPROBS];
     struct wire_top_logprob top[LIMIT_TOP_LOGPROBS];
-    size_t top_count = row_top(&view, request->top_logprobs, best);
+    size_t top_count = row_top(&view, request->group->top_logprobs, best), banned_count;
     for (size_t i = 0; i < top_count; i++)
-        top[i] = (struct wire_top_logprob){best[i].id, best[i].logit - row->log_sum_exp};
+        top[i] = (struct wire_top_logprob){
+            .token_id = best[i].id, .logprob = best[i].logit - row->log_sum_exp};
     for (uint32_t i = 0; i < row->count; i++)
         self->scratch[i] = row_at(&view, i);
     uint32_t length = request->sequence.length;
+    const uint32_t *banned = router_request_banned(request, &banned_count);
     uint32_t id = text_sample(&request->sampling, self->scratch, row->count, request->tokens,
-        length, self->end_ids, request->ignore_eos ? self->end_id_count : 0, length);
+        length, banned, banned_count, length);
     struct wire_token_part part = {.token_id = id,
         .logprob = raw_logit(&view, id) - row->log_sum_exp,
         .top = top,

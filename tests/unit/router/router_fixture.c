@@ -58,20 +58,29 @@ static bool send_step(
 
 struct fixture_answer *fixture_answer_of(struct fixture *self, uint64_t client, uint64_t request_id)
 {
+    return fixture_choice_of(self, client, request_id, 0);
+}
+
+struct fixture_answer *fixture_choice_of(
+    struct fixture *self, uint64_t client, uint64_t request_id, uint32_t choice)
+{
     for (size_t i = 0; i < self->answer_count; i++)
-        if (self->answers[i].client == client && self->answers[i].request_id == request_id)
+        if (self->answers[i].client == client && self->answers[i].request_id == request_id &&
+            self->answers[i].choice == choice)
             return &self->answers[i];
     cr_assert_lt(self->answer_count, FIXTURE_ANSWERS);
     struct fixture_answer *answer = &self->answers[self->answer_count++];
     answer->client = client;
     answer->request_id = request_id;
+    answer->choice = choice;
     return answer;
 }
 
 static void take_partial(
     struct fixture *self, uint64_t client, const struct wire_partial *partial, const float *tensor)
 {
-    struct fixture_answer *answer = fixture_answer_of(self, client, partial->request_id);
+    struct fixture_answer *answer =
+        fixture_choice_of(self, client, partial->request_id, partial->choice);
     cr_assert_eq(answer->final_count, 0, "a PARTIAL behind the FINAL");
     cr_assert_eq(partial->sequence, answer->partial_count, "PARTIALs are numbered without gap");
     answer->partial_count++;
@@ -79,8 +88,14 @@ static void take_partial(
         answer->ids[answer->id_count] = partial->tokens[i].token_id;
         answer->logprobs[answer->id_count++] = partial->tokens[i].logprob;
         answer->top_count = partial->tokens[i].top_count;
-        for (size_t k = 0; k < answer->top_count; k++)
+        for (size_t k = 0; k < answer->top_count; k++) {
             answer->top[k] = partial->tokens[i].top[k];
+            answer->top[k].piece.data = NULL; /* borrowed for the call */
+        }
+        if (partial->tokens[i].piece.bytes > 0)
+            memcpy(answer->pieces + answer->piece_bytes, partial->tokens[i].piece.data,
+                partial->tokens[i].piece.bytes);
+        answer->piece_bytes += partial->tokens[i].piece.bytes;
     }
     if (partial->text.bytes > 0)
         memcpy(answer->text + answer->text_bytes, partial->text.data, partial->text.bytes);
@@ -112,7 +127,8 @@ static enum router_sent send_client(void *context, uint64_t client,
         cr_assert_eq(bytes, (size_t)message->partial.row_count * message->partial.vocab_size * 4);
         take_partial(self, client, &message->partial, tensor);
     } else if (message->kind == WIRE_FINAL) {
-        struct fixture_answer *answer = fixture_answer_of(self, client, message->final.request_id);
+        struct fixture_answer *answer =
+            fixture_choice_of(self, client, message->final.request_id, message->final.choice);
         answer->final_count++;
         answer->final = message->final;
     } else {

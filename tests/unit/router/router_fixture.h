@@ -19,6 +19,7 @@ struct fixture_step {
 /* What a client got for one request. */
 struct fixture_answer {
     uint64_t client, request_id;
+    uint32_t choice;
     uint32_t ids[FIXTURE_TOKENS];
     float logprobs[FIXTURE_TOKENS];
     size_t id_count;
@@ -27,6 +28,8 @@ struct fixture_answer {
     size_t text_bytes;
     struct wire_top_logprob top[LIMIT_TOP_LOGPROBS]; /* of the newest token */
     size_t top_count;
+    char pieces[8192]; /* of all tokens, when asked for */
+    size_t piece_bytes;
     float scores[FIXTURE_TOKENS]; /* at the index of the token that they are of */
     size_t score_count;
     float *logits; /* rows in order of arrival */
@@ -86,6 +89,8 @@ void fixture_wait_ms(struct fixture *self, uint32_t ms);
 
 struct fixture_answer *fixture_answer_of(
     struct fixture *self, uint64_t client, uint64_t request_id);
+struct fixture_answer *fixture_choice_of(
+    struct fixture *self, uint64_t client, uint64_t request_id, uint32_t choice);
 size_t fixture_pages_used(const struct fixture *self);
 
 /* What greedy decoding gives, token by token, without any cluster. */
