@@ -132,6 +132,22 @@ static void send_cancel(struct lmesh_client *self, struct lmesh_request *request
         request->cancel_wanted = false;
 }
 
+/* CANCELs of single choices; those that find no room are tried again. */
+static void send_choice_cancels(struct lmesh_client *self, struct lmesh_request *request)
+{
+    for (uint32_t i = 0; i < request->choices; i++) {
+        struct wire_message message = {.kind = WIRE_CANCEL,
+            .cancel = {.request_id = request->id, .one_choice = true, .choice = i}};
+        if (!request->cancel_choices[i])
+            continue;
+        if (request->state == SDK_RUNNING &&
+            net_send(self->socket, NULL, &message, NULL, NULL) != BASE_OK)
+            return;
+        request->cancel_choices[i] = false;
+    }
+    request->cancel_choice_wanted = false;
+}
+
 /* PING keeps our requests alive at the router; the status query makes the router show that it is
  * alive too, which PING, having no answer, cannot. */
 static void send_signs_of_life(struct lmesh_client *self)
@@ -156,7 +172,7 @@ static void send_signs_of_life(struct lmesh_client *self)
 static void fail_unanswered(struct lmesh_client *self, const struct wire_fault *fault)
 {
     for (struct lmesh_request *request = self->requests; request != NULL; request = request->next)
-        if (request->state == SDK_RUNNING && request->sequence == 0)
+        if (request->state == SDK_RUNNING && !request->is_answered)
             sdk_request_fail(request, LMESH_ERR_REFUSED, "router at %s refused a message: %s",
                 self->endpoint, fault->text);
 }
@@ -211,6 +227,8 @@ void sdk_client_pump(struct lmesh_client *self, const struct lmesh_request *read
             send_request(self, request);
         if (request->cancel_wanted)
             send_cancel(self, request);
+        if (request->cancel_choice_wanted && request->state != SDK_UNSENT)
+            send_choice_cancels(self, request);
     }
     send_signs_of_life(self);
     while (net_receive(self->socket, &inbound) == BASE_OK) {
@@ -252,7 +270,7 @@ bool sdk_client_wait(struct lmesh_client *self, int timeout_ms)
 
     for (const struct lmesh_request *request = self->requests; request != NULL;
          request = request->next)
-        if (request->state == SDK_UNSENT || request->cancel_wanted)
+        if (request->state == SDK_UNSENT || request->cancel_wanted || request->cancel_choice_wanted)
             slice_ms = SDK_RETRY_MS;
     if (timeout_ms >= 0 && timeout_ms < slice_ms)
         slice_ms = timeout_ms;
@@ -281,7 +299,8 @@ int lmesh_status(struct lmesh_client *client, int timeout_ms, struct lmesh_statu
                 .requests_running = client->status.requests_running,
                 .requests_waiting = client->status.requests_waiting,
                 .kv_pages_used = client->status.kv_pages_used,
-                .kv_pages_total = client->status.kv_pages_total};
+                .kv_pages_total = client->status.kv_pages_total,
+                .kv_pages_saved = client->status.kv_pages_saved};
             return LMESH_OK;
         }
         int remaining_ms = sdk_remaining_ms(deadline_ms);

@@ -36,10 +36,14 @@ struct lmesh_request {
     struct lmesh_request *next;  /* of the same client */
     uint64_t id;
     enum sdk_state state;
-    bool cancel_wanted; /* CANCEL is still to be sent */
-    bool ended_read;    /* the final part was given to the caller */
+    bool cancel_wanted;        /* CANCEL is still to be sent */
+    bool cancel_choice_wanted; /* and such as are for one choice */
+    bool cancel_choices[LIMIT_CHOICES];
+    bool ended_read; /* the final part was given to the caller */
     uint64_t created_ms;
-    uint32_t sequence; /* number that the next PARTIAL must carry */
+    uint32_t choices;                  /* asked for; 0 of a score, as 1 */
+    uint32_t sequences[LIMIT_CHOICES]; /* number that the next PARTIAL of each must carry */
+    bool is_answered;                  /* something came */
     struct base_arena arena;
     struct wire_message message;
     struct sdk_inbound *first, *last; /* inbox */

@@ -35,6 +35,22 @@ static int check_sampling(struct lmesh_client *client, const struct lmesh_genera
     if (!is_within(options->presence_penalty, -100, 100) ||
         !is_within(options->frequency_penalty, -100, 100))
         return invalid(client, "presence_penalty and frequency_penalty must lie in -100..100");
+    if (!is_within(options->typical_p, 0, 1) || !is_within(options->xtc_probability, 0, 1) ||
+        !is_within(options->xtc_threshold, 0, 1))
+        return invalid(client, "typical_p, xtc_probability and xtc_threshold must lie in 0..1");
+    if (!is_within(options->top_n_sigma, 0, 1000))
+        return invalid(client, "top_n_sigma must lie in 0..1000");
+    if (!is_within(options->dynatemp_range, 0, 100) ||
+        !is_within(options->dynatemp_exponent, 0, 100))
+        return invalid(client, "dynatemp_range and dynatemp_exponent must lie in 0..100");
+    if (!is_within(options->dry_multiplier, 0, 100) || !is_within(options->dry_base, 0, 100))
+        return invalid(client, "dry_multiplier and dry_base must lie in 0..100");
+    if (options->choices > LIMIT_CHOICES)
+        return invalid(client, "more than 128 choices");
+    if (options->stop_id_count > LIMIT_STOP_IDS)
+        return invalid(client, "more than 64 stop ids");
+    if (options->suppress_count > LIMIT_LOGIT_BIASES)
+        return invalid(client, "more than 1024 suppressed tokens");
     if (options->top_logprobs > LIMIT_TOP_LOGPROBS)
         return invalid(client, "top_logprobs must be at most 20");
     if (options->logit_bias_count > LIMIT_LOGIT_BIASES)
@@ -68,31 +84,79 @@ static int copy_sampling(
         .seed = options->seed,
         .logit_biases = biases,
         .logit_bias_count = options->logit_bias_count,
-        .top_logprobs = options->top_logprobs};
+        .top_logprobs = options->top_logprobs,
+        .typical_p = options->typical_p,
+        .min_keep = options->min_keep,
+        .top_n_sigma = options->top_n_sigma,
+        .dynatemp_range = options->dynatemp_range,
+        .dynatemp_exponent = options->dynatemp_exponent,
+        .xtc_probability = options->xtc_probability,
+        .xtc_threshold = options->xtc_threshold,
+        .dry_multiplier = options->dry_multiplier,
+        .dry_base = options->dry_base,
+        .dry_allowed_length = options->dry_allowed_length,
+        .dry_last_n = options->dry_last_n,
+        .token_bytes = options->token_bytes != 0};
     return LMESH_OK;
 }
 
-static int copy_stops(struct lmesh_request *request, const struct lmesh_generate_options *options)
+/* Copies count strings of 1 to 256 bytes each; what names one of them. */
+static int copy_strings(struct lmesh_request *request, const char *const *strings, size_t count,
+    size_t count_max, const char *what, const struct wire_bytes **ret)
 {
-    if (options->stop_count > LIMIT_STOP_STRINGS)
-        return invalid(request->client, "more than 16 stop strings");
-    struct wire_bytes *stops =
-        base_arena_alloc_zeroed(&request->arena, options->stop_count, sizeof(*stops));
-    if (stops == NULL)
+    if (count > count_max)
+        return sdk_client_fail(
+            request->client, LMESH_ERR_INVALID, "more than %zu %ss", count_max, what);
+    struct wire_bytes *copies = base_arena_alloc_zeroed(&request->arena, count, sizeof(*copies));
+    if (copies == NULL)
         return out_of_memory(request->client);
 
-    for (size_t i = 0; i < options->stop_count; i++) {
-        size_t bytes = strlen(options->stops[i]);
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes = strlen(strings[i]);
         if (bytes == 0 || bytes > LIMIT_STOP_BYTES)
-            return invalid(request->client, "a stop string must have 1 to 256 bytes");
-        stops[i].data = base_arena_copy(&request->arena, options->stops[i], bytes);
-        stops[i].bytes = bytes;
-        if (stops[i].data == NULL)
+            return sdk_client_fail(
+                request->client, LMESH_ERR_INVALID, "a %s must have 1 to 256 bytes", what);
+        copies[i].data = base_arena_copy(&request->arena, strings[i], bytes);
+        copies[i].bytes = bytes;
+        if (copies[i].data == NULL)
             return out_of_memory(request->client);
     }
-    request->message.generate.stops = stops;
-    request->message.generate.stop_count = options->stop_count;
+    *ret = copies;
     return LMESH_OK;
+}
+
+static int copy_some_ids(
+    struct lmesh_request *request, const uint32_t *ids, size_t count, const uint32_t **ret)
+{
+    for (size_t i = 0; i < count; i++)
+        if (ids[i] >= LIMIT_VOCAB_MAX)
+            return sdk_client_fail(request->client, LMESH_ERR_INVALID,
+                "%u is no token id: they end at %d", ids[i], LIMIT_VOCAB_MAX - 1);
+    *ret = base_arena_copy(&request->arena, ids, count * sizeof(*ids));
+    return *ret != NULL ? LMESH_OK : out_of_memory(request->client);
+}
+
+/* What ends an answer, what never comes, and what ends a repeat. */
+static int copy_stops(struct lmesh_request *request, const struct lmesh_generate_options *options)
+{
+    struct wire_generate *generate = &request->message.generate;
+    int code = copy_strings(request, options->stops, options->stop_count, LIMIT_STOP_STRINGS,
+        "stop string", &generate->stops);
+
+    generate->stop_count = options->stop_count;
+    if (code == LMESH_OK)
+        code = copy_strings(request, options->dry_breakers, options->dry_breaker_count,
+            LIMIT_DRY_BREAKERS, "DRY breaker", &generate->sampling.dry_breakers);
+    generate->sampling.dry_breaker_count = options->dry_breaker_count;
+    if (code == LMESH_OK && options->stop_id_count > 0)
+        code =
+            copy_some_ids(request, options->stop_ids, options->stop_id_count, &generate->stop_ids);
+    generate->stop_id_count = options->stop_id_count;
+    if (code == LMESH_OK && options->suppress_count > 0)
+        code =
+            copy_some_ids(request, options->suppress, options->suppress_count, &generate->suppress);
+    generate->suppress_count = options->suppress_count;
+    return code;
 }
 
 static int copy_ids(struct lmesh_request *request, const uint32_t *ids, size_t count,
@@ -223,7 +287,10 @@ int lmesh_generate(struct lmesh_client *client, const struct lmesh_generate_opti
     if (request == NULL)
         return code;
     request->message.kind = WIRE_GENERATE;
+    request->choices = options->choices > 1 ? options->choices : 1;
     request->message.generate = (struct wire_generate){.request_id = request->id,
+        .choices = options->choices,
+        .min_tokens = options->min_tokens,
         .max_tokens = options->max_tokens,
         .ignore_eos = options->ignore_eos != 0,
         .deadline_ms = options->deadline_ms};

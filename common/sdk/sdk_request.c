@@ -84,6 +84,21 @@ static void append(struct lmesh_request *self, struct net_inbound *inbound)
     self->inbox_bytes += bytes;
 }
 
+static void take_partial(struct lmesh_request *self, struct net_inbound *inbound)
+{
+    const struct wire_partial *partial = &inbound->message.partial;
+
+    if (partial->sequence == self->sequences[partial->choice]) {
+        self->sequences[partial->choice]++;
+        append(self, inbound);
+        return;
+    }
+    sdk_request_fail(self, LMESH_ERR_FAILED, "part %u of the answer is missing",
+        self->sequences[partial->choice]);
+    self->cancel_wanted = true;
+    net_inbound_release(inbound);
+}
+
 void sdk_request_take(struct lmesh_request *self, struct net_inbound *inbound)
 {
     const struct wire_message *message = &inbound->message;
@@ -92,25 +107,32 @@ void sdk_request_take(struct lmesh_request *self, struct net_inbound *inbound)
         net_inbound_release(inbound);
         return;
     }
-    if (message->kind == WIRE_PARTIAL && message->partial.sequence != self->sequence) {
-        sdk_request_fail(
-            self, LMESH_ERR_FAILED, "part %u of the answer is missing", self->sequence);
-        self->cancel_wanted = true;
-        net_inbound_release(inbound);
-    } else if (message->kind == WIRE_PARTIAL) {
-        self->sequence++;
-        append(self, inbound);
-    } else if (message->final.finish_reason == WIRE_FINISH_ERROR) {
+    bool is_first = !self->is_answered;
+    self->is_answered = true;
+    if (message->kind == WIRE_PARTIAL) {
+        take_partial(self, inbound);
+        return;
+    }
+    /* A request that was refused as a whole gets one FINAL for all. */
+    bool is_whole = self->choices <= 1 || (is_first && message->final.choices_open == 0);
+    bool is_last = message->final.choices_open == 0;
+    if (message->final.finish_reason == WIRE_FINISH_ERROR && is_whole) {
         fail_from_fault(self, &message->final.error);
         net_inbound_release(inbound);
-    } else {
-        append(self, inbound);
-        if (self->state == SDK_RUNNING)
-            self->state = SDK_ENDED;
+        return;
     }
+    append(self, inbound);
+    if (self->state == SDK_RUNNING && is_last)
+        self->state = SDK_ENDED;
 }
 
 /* ---- what the caller gets ---- */
+
+/* Borrowed from the message, which lives as long as the part. */
+static const char *bytes_of(const struct wire_bytes *piece)
+{
+    return piece->bytes > 0 ? (const char *)piece->data : "";
+}
 
 static int convert_tokens(struct lmesh_request *self, const struct wire_partial *partial)
 {
@@ -126,8 +148,16 @@ static int convert_tokens(struct lmesh_request *self, const struct wire_partial 
         if (tops == NULL)
             return LMESH_ERR_NOMEM;
         for (size_t j = 0; j < from->top_count; j++)
-            tops[j] = (struct lmesh_top_logprob){from->top[j].token_id, from->top[j].logprob};
-        tokens[i] = (struct lmesh_token){from->token_id, from->logprob, tops, from->top_count};
+            tops[j] = (struct lmesh_top_logprob){.id = from->top[j].token_id,
+                .logprob = from->top[j].logprob,
+                .bytes = bytes_of(&from->top[j].piece),
+                .byte_count = from->top[j].piece.bytes};
+        tokens[i] = (struct lmesh_token){.id = from->token_id,
+            .logprob = from->logprob,
+            .tops = tops,
+            .top_count = from->top_count,
+            .bytes = bytes_of(&from->piece),
+            .byte_count = from->piece.bytes};
     }
     self->part.tokens = tokens;
     self->part.token_count = partial->token_count;
@@ -144,6 +174,8 @@ static int convert_partial(struct lmesh_request *self, const struct net_inbound 
     if (part->text == NULL)
         return LMESH_ERR_NOMEM;
     part->text_bytes = partial->text.bytes;
+    part->choice = partial->choice;
+    part->error = "";
     part->first_position = partial->first_position;
     part->logprobs = partial->logprobs;
     part->logprob_count = partial->logprob_count;
@@ -170,7 +202,8 @@ static void convert_final(struct lmesh_request *self, const struct wire_final *f
 {
     static const enum lmesh_finish finishes[] = {[WIRE_FINISH_STOP] = LMESH_FINISH_STOP,
         [WIRE_FINISH_LENGTH] = LMESH_FINISH_LENGTH,
-        [WIRE_FINISH_CANCELLED] = LMESH_FINISH_CANCELLED};
+        [WIRE_FINISH_CANCELLED] = LMESH_FINISH_CANCELLED,
+        [WIRE_FINISH_ERROR] = LMESH_FINISH_ERROR};
 
     self->part.text = "";
     self->part.finish = finishes[final->finish_reason];
@@ -179,7 +212,12 @@ static void convert_final(struct lmesh_request *self, const struct wire_final *f
     self->part.ttft_ms = final->ttft_ms;
     self->part.total_ms = final->total_ms;
     self->part.resume_count = final->resume_count;
-    self->ended_read = true;
+    self->part.choice = final->choice;
+    self->part.choices_open = final->choices_open;
+    self->part.shared_tokens = final->shared_tokens;
+    self->part.total_completion_tokens = final->total_completion_tokens;
+    self->part.error = final->error.text;
+    self->ended_read = final->choices_open == 0;
 }
 
 /* Moves the oldest message of the inbox into part. */
@@ -253,6 +291,22 @@ int lmesh_cancel(struct lmesh_request *request)
             request->client->endpoint);
     if (request->state == SDK_RUNNING) {
         request->cancel_wanted = true;
+        sdk_client_pump(request->client, request);
+    }
+    return LMESH_OK;
+}
+
+int lmesh_cancel_choice(struct lmesh_request *request, uint32_t choice)
+{
+    if (request == NULL || request->client == NULL)
+        return LMESH_ERR_INVALID;
+    if (choice >= (request->choices > 1 ? request->choices : 1))
+        return sdk_client_fail(
+            request->client, LMESH_ERR_INVALID, "the request has no choice %u", choice);
+    if (request->choices <= 1)
+        return lmesh_cancel(request);
+    if (request->state == SDK_UNSENT || request->state == SDK_RUNNING) {
+        request->cancel_choices[choice] = request->cancel_choice_wanted = true;
         sdk_client_pump(request->client, request);
     }
     return LMESH_OK;

@@ -76,6 +76,32 @@ struct lmesh_generate_options {
     int ignore_eos;
     uint32_t top_logprobs; /* alternatives reported with each token */
     uint32_t deadline_ms;  /* from arrival at the router */
+    /*
+     * So many answers to the prompt, 1 to 128; 0: 1. Answer i is the one that a request of its own
+     * with seed + i would get; together they compute the prompt and keep it in memory once.
+     */
+    uint32_t choices;
+    int token_bytes; /* report the bytes of each token and alternative */
+    /* Further samplers, zero is off. They apply in this order, among those above: biases, penalties,
+     * DRY, top_n_sigma, top_k, typical_p, top_p, min_p, XTC, temperature. */
+    float dry_multiplier;
+    float dry_base;                  /* 0: 1.75 */
+    uint32_t dry_allowed_length;     /* 0: 2 */
+    uint32_t dry_last_n;             /* 0: 8192, which is the most */
+    const char *const *dry_breakers; /* at most 16; none: newline, colon, quote, asterisk */
+    size_t dry_breaker_count;
+    float top_n_sigma;
+    float typical_p;
+    float xtc_probability;
+    float xtc_threshold;      /* 0: 0.1 */
+    float dynatemp_range;     /* temperature -+ this, by the entropy of what is left */
+    float dynatemp_exponent;  /* 0: 1 */
+    uint32_t min_keep;        /* what typical_p, top_p, min_p and XTC leave at least */
+    uint32_t min_tokens;      /* no end token and no stop id before so many */
+    const uint32_t *stop_ids; /* end the answer as end tokens do; at most 64 */
+    size_t stop_id_count;
+    const uint32_t *suppress; /* are never chosen; at most 1024 */
+    size_t suppress_count;
 };
 
 struct lmesh_score_options {
@@ -90,6 +116,8 @@ struct lmesh_score_options {
 struct lmesh_top_logprob {
     uint32_t id;
     float logprob;
+    const char *bytes; /* what it adds to a text, not terminated; when token_bytes was asked for */
+    size_t byte_count;
 };
 
 struct lmesh_token {
@@ -97,6 +125,8 @@ struct lmesh_token {
     float logprob;                        /* natural log, before any sampler */
     const struct lmesh_top_logprob *tops; /* best first; when top_logprobs was asked for */
     size_t top_count;
+    const char *bytes; /* as above; no whole characters, perhaps */
+    size_t byte_count;
 };
 
 /* A piece of an answer. Borrowed from the request until its next call. */
@@ -112,10 +142,17 @@ struct lmesh_part {
     const float *logprobs; /* of the ids at first_position + 1 ... */
     size_t logprob_count;
     /* at the end */
-    enum lmesh_finish finish; /* NONE: more will come */
+    enum lmesh_finish finish; /* NONE: more of this choice will come */
     uint32_t prompt_tokens, completion_tokens;
     double ttft_ms, total_ms; /* as the router measured them */
     uint32_t resume_count;    /* times the mesh rebuilt this request after losing a stage */
+    /* several choices */
+    uint32_t choice; /* which answer this is of, 0, 1, ... */
+    uint32_t
+        choices_open; /* at the end of one: how many have not ended; 0: this was the last part */
+    uint32_t shared_tokens;           /* of the prompt, that another choice had computed */
+    uint32_t total_completion_tokens; /* of the choices that have ended */
+    const char *error;                /* finish is ERROR: why this choice failed; else "" */
 };
 
 struct lmesh_status {
@@ -123,6 +160,7 @@ struct lmesh_status {
     uint64_t plan_epoch;
     uint32_t requests_running, requests_waiting;
     uint32_t kv_pages_used, kv_pages_total;
+    uint32_t kv_pages_saved; /* that would be in use as well if choices did not share theirs */
 };
 
 /*
@@ -152,7 +190,8 @@ LMESH_API int lmesh_score(struct lmesh_client *client, const struct lmesh_score_
  * Waits up to timeout_ms (-1: for ever) for the next part. Returns LMESH_OK with *ret_part,
  * LMESH_ERR_AGAIN when nothing came in that time or a signal arrived (call again), or the failure
  * of the request, then and ever after. After the part whose finish is not NONE nothing comes:
- * LMESH_ERR_INVALID. Several requests of one client may be read in any order; what arrives for
+ * LMESH_ERR_INVALID. Of several choices each ends with such a part, also one that fails alone (its
+ * finish is ERROR); after the one whose choices_open is 0 nothing comes. Several requests of one client may be read in any order; what arrives for
  * the others is kept, up to 65536 parts or 256 MiB each, after which such a request fails.
  *
  * A router takes a client for dead that is silent for 10 s: call this, for any request, more often.
@@ -162,6 +201,8 @@ LMESH_API int lmesh_next(
 
 /* Asks for cancellation; the final part (CANCELLED) still comes through lmesh_next(). */
 LMESH_API int lmesh_cancel(struct lmesh_request *request);
+/* The same for one of several choices; the others go on. */
+LMESH_API int lmesh_cancel_choice(struct lmesh_request *request, uint32_t choice);
 LMESH_API void lmesh_request_destroy(struct lmesh_request **request);
 
 /* Returns LMESH_OK, LMESH_ERR_CONNECT when no router was reached in that time, LMESH_ERR_TIMEOUT

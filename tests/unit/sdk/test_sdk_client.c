@@ -104,6 +104,106 @@ Test(sdk_client, keeps_what_arrives_for_other_requests)
     lmesh_request_destroy(&second);
 }
 
+static void send_choice(uint64_t id, uint32_t choice, uint32_t sequence, uint32_t token)
+{
+    const struct wire_top_logprob top = {
+        .token_id = 9, .logprob = -3, .piece = {(const uint8_t *)"\xc3", 1}};
+    const struct wire_token_part part = {.token_id = token,
+        .logprob = -0.5f,
+        .top = &top,
+        .top_count = 1,
+        .piece = {(const uint8_t *)"ab", 2}};
+    const struct wire_message message = {.kind = WIRE_PARTIAL,
+        .partial = {.request_id = id,
+            .sequence = sequence,
+            .choice = choice,
+            .tokens = &part,
+            .token_count = 1}};
+
+    fake_router_send(&router, &message, NULL, 0);
+}
+
+static void send_choice_end(
+    uint64_t id, uint32_t choice, uint32_t choices_open, const struct wire_fault *fault)
+{
+    struct wire_message message = {.kind = WIRE_FINAL,
+        .final = {.request_id = id,
+            .finish_reason = fault != NULL ? WIRE_FINISH_ERROR : WIRE_FINISH_STOP,
+            .choice = choice,
+            .choices_open = choices_open,
+            .shared_tokens = 64,
+            .total_completion_tokens = 20}};
+
+    if (fault != NULL)
+        message.final.error = *fault;
+    fake_router_send(&router, &message, NULL, 0);
+}
+
+static struct lmesh_request *start_choices(uint32_t choices, uint64_t *ret_id)
+{
+    const struct lmesh_generate_options options = {.prompt = "Hi", .choices = choices};
+    struct lmesh_request *request = NULL;
+
+    cr_assert_eq(lmesh_generate(client, &options, &request), LMESH_OK);
+    *ret_id = fake_router_expect(&router, WIRE_GENERATE, request)->generate.request_id;
+    return request;
+}
+
+Test(sdk_client, choices_are_numbered_each_for_itself_and_end_one_by_one)
+{
+    const struct wire_fault fault = {.code = BASE_UNAVAILABLE, .text = "no room"};
+    uint64_t id = 0;
+    struct lmesh_request *request = start_choices(3, &id);
+
+    send_choice(id, 2, 0, 7);
+    const struct lmesh_part *part = next_part(request);
+    cr_assert_eq(part->choice, 2);
+    cr_assert_eq(part->tokens[0].byte_count, 2);
+    cr_assert_eq(memcmp(part->tokens[0].bytes, "ab", 2), 0);
+    cr_assert_eq(part->tokens[0].tops[0].byte_count, 1);
+    cr_assert_eq(part->tokens[0].tops[0].bytes[0], '\xc3');
+    send_choice(id, 0, 0, 8);
+    send_choice(id, 2, 1, 9);
+    cr_assert_eq(next_part(request)->choice, 0);
+    cr_assert_eq(next_part(request)->choice, 2);
+    send_choice_end(id, 2, 2, NULL);
+    part = next_part(request);
+    cr_assert_eq(part->finish, LMESH_FINISH_STOP);
+    cr_assert_eq(part->choices_open, 2);
+    cr_assert_eq(part->shared_tokens, 64);
+
+    send_choice_end(id, 1, 1, &fault); /* alone: the others go on */
+    part = next_part(request);
+    cr_assert_eq(part->finish, LMESH_FINISH_ERROR);
+    cr_assert_eq(part->choice, 1);
+    cr_assert_str_eq(part->error, "no room");
+    cr_assert_eq(lmesh_next(request, 0, &part), LMESH_ERR_AGAIN);
+
+    cr_assert_eq(lmesh_cancel_choice(request, 3), LMESH_ERR_INVALID);
+    cr_assert_eq(lmesh_cancel_choice(request, 0), LMESH_OK);
+    const struct wire_cancel *cancel = &fake_router_expect(&router, WIRE_CANCEL, request)->cancel;
+    cr_assert(cancel->one_choice && cancel->choice == 0 && cancel->request_id == id);
+    send_choice_end(id, 0, 0, NULL);
+    part = next_part(request);
+    cr_assert_eq(part->choices_open, 0);
+    cr_assert_eq(part->total_completion_tokens, 20);
+    cr_assert_eq(lmesh_next(request, 0, &part), LMESH_ERR_INVALID);
+    lmesh_request_destroy(&request);
+}
+
+Test(sdk_client, choices_that_are_refused_fail_as_one)
+{
+    const struct wire_fault fault = {.code = BASE_FULL, .text = "the queue is full"};
+    const struct lmesh_part *part = NULL;
+    uint64_t id = 0;
+    struct lmesh_request *request = start_choices(3, &id);
+
+    send_choice_end(id, 0, 0, &fault);
+    cr_assert_eq(lmesh_next(request, 3000, &part), LMESH_ERR_REFUSED);
+    cr_assert_str_eq(lmesh_client_error(client), "the queue is full");
+    lmesh_request_destroy(&request);
+}
+
 Test(sdk_client, reads_logits_and_logprobs)
 {
     const uint32_t ids[] = {5, 6, 7};

@@ -15,6 +15,7 @@ Test(sdk_options, carries_everything_that_was_asked_for)
     const struct lmesh_message messages[] = {{"system", "Be brief."}, {"user", "Hi"}};
     const struct lmesh_logit_bias biases[] = {{7, -1.5f}, {8, -INFINITY}};
     const char *const stops[] = {"\n\n", "END"};
+    const uint32_t ids[] = {21, 22};
     const struct lmesh_generate_options options = {.messages = messages,
         .message_count = 2,
         .max_tokens = 11,
@@ -33,7 +34,27 @@ Test(sdk_options, carries_everything_that_was_asked_for)
         .stop_count = 2,
         .ignore_eos = 1,
         .top_logprobs = 5,
-        .deadline_ms = 9000};
+        .deadline_ms = 9000,
+        .choices = 3,
+        .token_bytes = 1,
+        .dry_multiplier = 0.875f,
+        .dry_base = 1.25f,
+        .dry_allowed_length = 14,
+        .dry_last_n = 15,
+        .dry_breakers = stops,
+        .dry_breaker_count = 1,
+        .top_n_sigma = 1.125f,
+        .typical_p = 0.625f,
+        .xtc_probability = 0.375f,
+        .xtc_threshold = 0.0625f,
+        .dynatemp_range = 0.3125f,
+        .dynatemp_exponent = 1.75f,
+        .min_keep = 16,
+        .min_tokens = 17,
+        .stop_ids = ids,
+        .stop_id_count = 2,
+        .suppress = ids + 1,
+        .suppress_count = 1};
 
     fake_router_open(&router);
     cr_assert_eq(lmesh_client_new(router.endpoint, &client), LMESH_OK);
@@ -63,6 +84,26 @@ Test(sdk_options, carries_everything_that_was_asked_for)
     cr_assert_eq(memcmp(got->stops[1].data, "END", 3), 0);
     cr_assert(got->ignore_eos);
     cr_assert_eq(got->deadline_ms, 9000);
+    cr_assert_eq(got->choices, 3);
+    cr_assert(got->sampling.token_bytes);
+    cr_assert_eq(got->sampling.dry_multiplier, 0.875f);
+    cr_assert_eq(got->sampling.dry_base, 1.25f);
+    cr_assert_eq(got->sampling.dry_allowed_length, 14);
+    cr_assert_eq(got->sampling.dry_last_n, 15);
+    cr_assert_eq(got->sampling.dry_breaker_count, 1);
+    cr_assert_eq(memcmp(got->sampling.dry_breakers[0].data, "\n\n", 2), 0);
+    cr_assert_eq(got->sampling.top_n_sigma, 1.125f);
+    cr_assert_eq(got->sampling.typical_p, 0.625f);
+    cr_assert_eq(got->sampling.xtc_probability, 0.375f);
+    cr_assert_eq(got->sampling.xtc_threshold, 0.0625f);
+    cr_assert_eq(got->sampling.dynatemp_range, 0.3125f);
+    cr_assert_eq(got->sampling.dynatemp_exponent, 1.75f);
+    cr_assert_eq(got->sampling.min_keep, 16);
+    cr_assert_eq(got->min_tokens, 17);
+    cr_assert_eq(got->stop_id_count, 2);
+    cr_assert_eq(got->stop_ids[1], 22);
+    cr_assert_eq(got->suppress_count, 1);
+    cr_assert_eq(got->suppress[0], 22);
     lmesh_request_destroy(&request);
     lmesh_client_destroy(&client);
     fake_router_close(&router);
@@ -79,6 +120,8 @@ static struct lmesh_client *open_client(void)
 Test(sdk_options, refuses_bad_sampling)
 {
     const struct lmesh_logit_bias nan_bias = {1, NAN};
+    const uint32_t bad_id = LIMIT_VOCAB_MAX;
+    const char *const empty = "";
     const struct lmesh_generate_options bad[] = {
         {.prompt = "a", .temperature = -1},
         {.prompt = "a", .temperature = NAN},
@@ -90,6 +133,21 @@ Test(sdk_options, refuses_bad_sampling)
         {.prompt = "a", .frequency_penalty = NAN},
         {.prompt = "a", .top_logprobs = LIMIT_TOP_LOGPROBS + 1},
         {.prompt = "a", .logit_biases = &nan_bias, .logit_bias_count = 1},
+        {.prompt = "a", .typical_p = 1.5f},
+        {.prompt = "a", .xtc_probability = -1},
+        {.prompt = "a", .xtc_threshold = NAN},
+        {.prompt = "a", .top_n_sigma = -1},
+        {.prompt = "a", .dynatemp_range = INFINITY},
+        {.prompt = "a", .dynatemp_exponent = -1},
+        {.prompt = "a", .dry_multiplier = 101},
+        {.prompt = "a", .dry_base = NAN},
+        {.prompt = "a", .choices = LIMIT_CHOICES + 1},
+        {.prompt = "a", .stop_ids = &bad_id, .stop_id_count = 1},
+        {.prompt = "a", .suppress = &bad_id, .suppress_count = 1},
+        {.prompt = "a", .stop_ids = &bad_id, .stop_id_count = LIMIT_STOP_IDS + 1},
+        {.prompt = "a", .suppress = &bad_id, .suppress_count = LIMIT_LOGIT_BIASES + 1},
+        {.prompt = "a", .dry_breakers = &empty, .dry_breaker_count = 1},
+        {.prompt = "a", .dry_breakers = &empty, .dry_breaker_count = LIMIT_DRY_BREAKERS + 1},
         {.prompt = "a", .logit_biases = &nan_bias, .logit_bias_count = LIMIT_LOGIT_BIASES + 1},
     };
     struct lmesh_client *client = open_client();
