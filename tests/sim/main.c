@@ -7,7 +7,7 @@
 #include "sim.h"
 
 struct totals {
-    uint64_t events, steps, epochs, faults, resumed, done, cancelled, errors;
+    uint64_t events, steps, epochs, faults, resumed, shared, done, cancelled, errors;
 };
 
 static bool run_seed(struct sim *sim, uint64_t seed, bool verbose, struct totals *totals)
@@ -21,6 +21,7 @@ static bool run_seed(struct sim *sim, uint64_t seed, bool verbose, struct totals
     totals->epochs += sim->epoch_count;
     totals->faults += sim->fault_count;
     totals->resumed += sim->resumed_count;
+    totals->shared += sim->shared_count;
     totals->done += sim->done_count;
     totals->cancelled += sim->cancelled_count;
     totals->errors += sim->error_count;
@@ -59,13 +60,14 @@ int main(int argc, char **argv)
     for (uint64_t i = 0; i < count && (failed == 0 || keep_going); i++)
         failed += !run_seed(sim, first + i, verbose, &totals);
     printf("%llu seeds from %llu, %llu failed: %llu events, %llu steps, %llu active plans, "
-           "%llu faults; %llu requests done (resumed %llu times), %llu cancelled, %llu failed "
-           "with an error\n",
+           "%llu faults; %llu answers done (resumed %llu times, %llu prompt tokens taken over), "
+           "%llu cancelled, %llu failed with an error\n",
         (unsigned long long)count, (unsigned long long)first, (unsigned long long)failed,
         (unsigned long long)totals.events, (unsigned long long)totals.steps,
         (unsigned long long)totals.epochs, (unsigned long long)totals.faults,
         (unsigned long long)totals.done, (unsigned long long)totals.resumed,
-        (unsigned long long)totals.cancelled, (unsigned long long)totals.errors);
+        (unsigned long long)totals.shared, (unsigned long long)totals.cancelled,
+        (unsigned long long)totals.errors);
     base_free(sim);
     return failed == 0 ? EXIT_SUCCESS : EXIT_FAILURE;
 }

@@ -276,6 +276,12 @@ static void step(struct sim *self)
 
 /* ---- a run ---- */
 
+/* Index of the last request. */
+static size_t sim_probe(const struct sim *self)
+{
+    return self->request_count - self->requests[self->request_count - 1].choices;
+}
+
 static void set_up(struct sim *self)
 {
     struct coordinator_options *options = &self->coordinator_options;
@@ -305,16 +311,17 @@ static void set_up(struct sim *self)
             sim_push(self, (struct sim_event){.kind = SIM_EVENT_START, .number = i},
                 sim_random(self, 300000));
     sim_start_clients(self);
-    uint64_t requests = 2 + sim_random(self, SIM_REQUESTS_MAX - 3);
+    uint64_t requests = 2 + sim_random(self, SIM_PROMPTS_MAX - 3);
     for (uint64_t i = 0; i < requests; i++)
         sim_request_plan(self, 1000000 + sim_random(self, 9000000));
     if (self->faults)
         sim_faults_plan(self);
     sim_push(self, (struct sim_event){.kind = SIM_EVENT_HEAL}, SIM_HEAL_US);
     sim_request_plan(self, PROBE_US);
-    struct sim_request *probe = &self->requests[self->request_count - 1];
-    probe->client = self->clients[SIM_CLIENTS - 1];
-    probe->is_score = false;
+    for (size_t i = sim_probe(self); i < self->request_count; i++) {
+        self->requests[i].client = self->clients[SIM_CLIENTS - 1];
+        self->requests[i].is_score = false;
+    }
 }
 
 /* After the last request: nobody may hold a page, and nothing may be under way for ever. */
@@ -325,6 +332,8 @@ static void check_quiet(struct sim *self)
     if (status.requests_running + status.requests_waiting != 0 || status.kv_pages_used != 0)
         sim_fail(self, "the router still has %u requests and %u pages",
             status.requests_running + status.requests_waiting, status.kv_pages_used);
+    if (status.kv_pages_saved != 0)
+        sim_fail(self, "nobody holds pages, but %u are shared", status.kv_pages_saved);
     for (int i = 0; i < self->process_count; i++) {
         const struct sim_process *process = self->processes[i];
         if (process->alive && process->worker != NULL && worker_pages_used(process->worker) != 0)
@@ -362,7 +371,7 @@ bool sim_run(struct sim *self, uint64_t seed, bool verbose)
         check_quiet(self);
     if (self->failure[0] == 0)
         sim_requests_check(self);
-    const struct sim_request *probe = &self->requests[self->request_count - 1];
+    const struct sim_request *probe = &self->requests[sim_probe(self)];
     if (self->failure[0] == 0 && probe->final.finish_reason == WIRE_FINISH_ERROR &&
         probe_has_to_succeed(self))
         sim_fail(self, "the mesh did not recover: %s", probe->final.error.text);

@@ -16,7 +16,9 @@
 #define SIM_NODES         6   /* workers that may exist */
 #define SIM_PROCESSES_MAX 96  /* over one run, restarts included */
 #define SIM_CONNS_MAX     512 /* over one run */
-#define SIM_REQUESTS_MAX  16
+#define SIM_PROMPTS_MAX   16
+#define SIM_CHOICES       4 /* answers to one prompt, at most */
+#define SIM_REQUESTS_MAX  (SIM_PROMPTS_MAX * SIM_CHOICES)
 #define SIM_CLIENTS       4
 #define SIM_TOKENS_MAX    512
 #define SIM_HEAL_US       16000000u /* no more faults, and those there are end */
@@ -101,10 +103,11 @@ struct sim_process {
     size_t output_bytes;
 };
 
-/* What a client asked for and got. */
+/* What a client asked for and got: one choice of it. Those of one request follow each other. */
 struct sim_request {
     int client; /* process */
     uint64_t id;
+    uint32_t choice, choices; /* choices: of the whole request */
     bool is_score, sent, cancelled;
     uint64_t start_us, cancel_us;
     uint32_t prompt[SIM_TOKENS_MAX], prompt_count, max_tokens;
@@ -178,7 +181,7 @@ struct sim {
     struct coordinator_options coordinator_options;
 
     /* What happened, for the summary. */
-    uint64_t event_count, step_count, epoch_count, fault_count, resumed_count;
+    uint64_t event_count, step_count, epoch_count, fault_count, resumed_count, shared_count;
     uint32_t done_count, cancelled_count, error_count;
 };
 

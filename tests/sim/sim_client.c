@@ -41,10 +41,21 @@ void sim_request_plan(struct sim *self, uint64_t start_us)
         request->sampling.seed = sim_random(self, UINT64_MAX);
         request->sampling.top_k = sim_chance(self, 50) ? 6 : 0;
     }
+    request->choices = request->is_score || sim_chance(self, 60)
+                           ? 1
+                           : (uint32_t)(2 + sim_random(self, SIM_CHOICES - 1));
+    for (uint32_t i = 1; i < request->choices; i++) {
+        struct sim_request *other = &self->requests[self->request_count++];
+        *other = *request;
+        other->choice = i;
+        other->sampling.seed += i;
+    }
     sim_push(self, (struct sim_event){.kind = SIM_EVENT_REQUEST, .number = index},
         start_us - self->now_us);
     if (self->faults && sim_chance(self, 10))
-        sim_push(self, (struct sim_event){.kind = SIM_EVENT_CANCEL, .number = index},
+        sim_push(self,
+            (struct sim_event){
+                .kind = SIM_EVENT_CANCEL, .number = index + sim_random(self, request->choices)},
             start_us - self->now_us + sim_random(self, 3000000));
 }
 
@@ -61,7 +72,8 @@ void sim_request_send(struct sim *self, size_t index)
     struct wire_message message = {.kind = WIRE_GENERATE};
     if (!self->processes[request->client]->alive)
         return;
-    request->sent = true;
+    for (uint32_t i = 0; i < request->choices; i++)
+        self->requests[index + i].sent = true;
     if (request->is_score) {
         message.kind = WIRE_SCORE;
         message.score = (struct wire_score){.request_id = request->id,
@@ -75,6 +87,7 @@ void sim_request_send(struct sim *self, size_t index)
             .ids = request->prompt,
             .id_count = request->prompt_count,
             .max_tokens = request->max_tokens,
+            .choices = request->choices,
             .sampling = request->sampling};
     }
     send_to_router(self, request->client, &message);
@@ -86,7 +99,11 @@ void sim_request_cancel(struct sim *self, size_t index)
     struct wire_message message = {.kind = WIRE_CANCEL, .cancel = {.request_id = request->id}};
     if (!request->sent || request->final_count > 0)
         return;
-    request->cancelled = true;
+    message.cancel.one_choice = sim_chance(self, 50);
+    message.cancel.choice = request->choice;
+    for (size_t i = 0; i < self->request_count; i++)
+        if (self->requests[i].id == request->id && (!message.cancel.one_choice || i == index))
+            self->requests[i].cancelled = true;
     send_to_router(self, request->client, &message);
 }
 
@@ -109,12 +126,51 @@ enum router_sent sim_client_takes(struct sim *self, int conn)
 
 /* ---- answers ---- */
 
-static struct sim_request *request_of(struct sim *self, int process, uint64_t id)
+static struct sim_request *request_of(struct sim *self, int process, uint64_t id, uint32_t choice)
 {
     for (size_t i = 0; i < self->request_count; i++)
-        if (self->requests[i].client == process && self->requests[i].id == id)
+        if (self->requests[i].client == process && self->requests[i].id == id &&
+            self->requests[i].choice == choice)
             return &self->requests[i];
     return NULL;
+}
+
+/* How many FINALs of the request came, and whether one of them said that it was the last. */
+static uint32_t count_finals(const struct sim *self, uint64_t id, bool *ret_over)
+{
+    uint32_t count = 0;
+    *ret_over = false;
+    for (size_t i = 0; i < self->request_count; i++) {
+        const struct sim_request *request = &self->requests[i];
+        if (request->id != id || request->final_count == 0)
+            continue;
+        count++;
+        *ret_over |= request->final.choices_open == 0;
+    }
+    return count;
+}
+
+/* A FINAL says how many are still to come. One that is refused as a whole gets one for all. */
+static void take_final(
+    struct sim *self, struct sim_request *request, const struct wire_final *final)
+{
+    bool is_over;
+    uint32_t before = count_finals(self, request->id, &is_over);
+    bool is_refusal = before == 0 && final->choices_open == 0 && request->choice == 0 &&
+                      final->finish_reason == WIRE_FINISH_ERROR;
+    request->final = *final;
+    if (is_over || (!is_refusal && final->choices_open != request->choices - 1 - before))
+        sim_fail(self, "request %llu: %u choices left at FINAL %u of %u",
+            (unsigned long long)request->id, final->choices_open, before + 1, request->choices);
+    for (size_t i = 0; i < self->request_count && is_refusal; i++) {
+        struct sim_request *other = &self->requests[i];
+        if (other->id != request->id || other == request)
+            continue;
+        if (other->partial_count > 0)
+            sim_fail(self, "request %llu was refused in its middle", (unsigned long long)other->id);
+        other->final_count++;
+        other->final = *final;
+    }
 }
 
 static void take_partial(
@@ -142,17 +198,21 @@ void sim_client_message(
     (void)tensor;
     self->progress_us = self->now_us;
     if (message->kind == WIRE_PARTIAL) {
-        struct sim_request *request = request_of(self, process, message->partial.request_id);
+        struct sim_request *request =
+            request_of(self, process, message->partial.request_id, message->partial.choice);
         if (request == NULL)
             sim_fail(self, "a PARTIAL for nobody");
         else
             take_partial(self, request, &message->partial);
     } else if (message->kind == WIRE_FINAL) {
-        struct sim_request *request = request_of(self, process, message->final.request_id);
-        if (request == NULL || request->final_count++ > 0)
+        struct sim_request *request =
+            request_of(self, process, message->final.request_id, message->final.choice);
+        if (request == NULL || request->final_count > 0)
             sim_fail(self, "a second FINAL, or one for nobody");
         else
-            request->final = message->final;
+            take_final(self, request, &message->final);
+        if (request != NULL)
+            request->final_count++;
     }
 }
 
@@ -237,6 +297,7 @@ static void check_final(struct sim *self, const struct sim_request *request)
         break;
     }
     self->resumed_count += final->resume_count;
+    self->shared_count += final->shared_tokens;
 }
 
 /* Once everything is well, somebody whose request is open gets something all the time. */
