@@ -15,6 +15,8 @@
 #define LIMIT_HOST_BYTES     256  /* host names, with the NUL */
 #define LIMIT_ENDPOINT_BYTES 256  /* endpoints, with the NUL */
 #define LIMIT_RATES_MAX      16   /* measured weight types per worker */
+#define LIMIT_KEY_BYTES      41   /* a CURVE key as Z85, with the NUL */
+#define LIMIT_KEYS_MAX       1024 /* keys that a mesh admits */
 
 #define LIMIT_MODEL_HEADER_BYTES 1073741824 /* metadata of a model: tokenizer and all */
 

@@ -3,13 +3,14 @@
  * not tensors or plans. A socket belongs to the thread that opened it, from open to close.
  *
  * Options are set here once for all daemons (design: practice notes in README.md):
- * LINGER, IMMEDIATE=1 on DEALERs, ROUTER_MANDATORY=1, DONTWAIT sends, MAXMSGSIZE,
+ * CURVE on every TCP socket (net_security.h), LINGER, IMMEDIATE=1 on DEALERs, ROUTER_MANDATORY=1, DONTWAIT sends, MAXMSGSIZE,
  * reconnect back-off, TCP keepalive; no ZMTP heartbeat and no TCP_MAXRT anywhere.
  */
 #ifndef NET_H
 #define NET_H
 
 #include "base_arena.h"
+#include "net_security.h"
 #include "wire_message.h"
 
 #define NET_PEER_BYTES_MAX 32
@@ -47,12 +48,24 @@ void net_context_destroy(struct net_context **self_p);
  * that made the context: signals that threads of libraries catch are passed to it. */
 int net_context_signal_fd(const struct net_context *self);
 
+/* What the operator has chosen for TCP. */
+struct net_policy {
+    bool has_key;      /* every TCP socket is encrypted */
+    bool insecure;     /* --insecure: plain TCP is allowed when there is no key... */
+    bool any_address;  /* --insecure-any-address: ...also on a wildcard address */
+    const char *cure;  /* how to give a key, for messages: "--key FILE" */
+};
+
 /*
- * Whether an endpoint may be used: scheme tcp, ipc or inproc; without insecure, tcp only on a
- * loopback address; a wildcard address never without insecure. Returns BASE_OK or BASE_DENIED /
+ * Whether an endpoint may be used: scheme tcp, ipc or inproc; tcp only with a key, or plain with
+ * insecure; plain on a wildcard address only with any_address too. Returns BASE_OK or BASE_DENIED /
  * BASE_INVALID with *err naming the endpoint and the cure.
  */
-int net_endpoint_check(const char *endpoint, bool insecure, struct base_error *err);
+int net_endpoint_check(
+    const char *endpoint, const struct net_policy *policy, struct base_error *err);
+
+/* Whether it is reached over TCP, so that keys matter. */
+bool net_endpoint_is_tcp(const char *endpoint);
 
 /*
  * Opens a ROUTER bound to endpoint ("tcp://127.0.0.1:*" picks a port; an ipc path that another
@@ -61,9 +74,18 @@ int net_endpoint_check(const char *endpoint, bool insecure, struct base_error *e
 int net_bind(struct net_context *context, enum net_plane plane, const char *endpoint,
     struct net_socket **ret_socket, struct base_error *err);
 
-/* Opens a DEALER that keeps connecting to endpoint; connecting is asynchronous. */
+/*
+ * Opens a DEALER that keeps connecting to endpoint; connecting is asynchronous. server_key: the
+ * public key of who must be there, for tcp in a context with a key; else not looked at, NULL or "".
+ * BASE_DENIED: tcp, and the key is not known, or plain TCP is not allowed.
+ */
 int net_connect(struct net_context *context, enum net_plane plane, const char *endpoint,
-    struct net_socket **ret_socket, struct base_error *err);
+    const char *server_key, struct net_socket **ret_socket, struct base_error *err);
+
+/* As net_connect() with a key that is not the context's; own is read during the call. */
+int net_connect_as(struct net_context *context, enum net_plane plane, const char *endpoint,
+    const struct net_key *own, const char *server_key, struct net_socket **ret_socket,
+    struct base_error *err);
 
 /* Closes, frees and nulls. Accepts a pointer to NULL. */
 void net_close(struct net_socket **self_p);
@@ -92,7 +114,8 @@ int net_send(struct net_socket *self, const struct net_peer *to, const struct wi
 
 /* One received message; release it before the next receive on a small budget. */
 struct net_inbound {
-    struct net_peer from; /* ROUTER only */
+    struct net_peer from;   /* ROUTER only */
+    struct net_sender who; /* ROUTER only; role 0 on a plain socket */
     struct wire_message message;
     const void *tensor; /* tensor frame, unaligned, or NULL; valid until release */
     size_t tensor_bytes;
@@ -101,8 +124,9 @@ struct net_inbound {
 };
 
 /*
- * Takes the next valid message; messages that are malformed, of unexpected frame count, too big
- * or of unknown kind are counted, logged at debug and dropped here; a ROUTER of the control or
+ * Takes the next valid message; messages that are malformed, of unexpected frame count, too big,
+ * of unknown kind, or that their sender's key may not send (net_security.h: revoked, another role,
+ * another's name) are counted and dropped here; a ROUTER of the control or
  * client plane answers them with WIRE_ERROR, so that the sender need not wait for nothing. Returns
  * BASE_OK with *ret to be released by net_inbound_release(), or BASE_AGAIN when nothing is waiting.
  */
@@ -121,6 +145,10 @@ uint64_t net_refused_count(const struct net_socket *self);
  */
 int net_watch(struct net_socket *self, struct base_error *err);
 unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected);
+
+/* Whether the last try to connect ended because our key is not admitted there. As the watch was taken
+ * last. */
+bool net_was_refused(const struct net_socket *self);
 
 /* One thing to wait for: a socket, the watch of a socket, or a descriptor. */
 struct net_poll_item {

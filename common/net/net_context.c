@@ -63,6 +63,13 @@ static int make(int signal_fd, struct net_context **ret_context, struct base_err
         base_free(self);
         return base_error_set(err, BASE_NOMEM, "start ZeroMQ: %s", base_err_text(BASE_NOMEM));
     }
+    if (net_admission_init(&self->admission) != BASE_OK) {
+        (void)zmq_ctx_term(self->zmq);
+        if (signal_fd >= 0)
+            (void)close(signal_fd);
+        base_free(self);
+        return base_error_set(err, BASE_NOMEM, "start ZeroMQ: %s", base_err_text(BASE_NOMEM));
+    }
     self->signal_fd = signal_fd;
     atomic_init(&self->socket_count, 0);
     atomic_init(&self->watch_count, 0);
@@ -99,9 +106,12 @@ void net_context_destroy(struct net_context **self_p)
         return;
     /* With a socket still open the next line would wait for ever. */
     base_assert(atomic_load(&self->socket_count) == 0);
+    net_zap_stop(self);
     (void)zmq_ctx_term(self->zmq);
     if (self->signal_fd >= 0)
         (void)close(self->signal_fd);
+    net_admission_release(&self->admission);
+    net_key_forget(&self->key);
     base_free(self);
     *self_p = NULL;
 }
@@ -109,4 +119,34 @@ void net_context_destroy(struct net_context **self_p)
 int net_context_signal_fd(const struct net_context *self)
 {
     return self->signal_fd;
+}
+
+int net_context_secure(
+    struct net_context *self, const struct net_key *key, bool serves, struct base_error *err)
+{
+    base_assert(!self->is_secure);
+    self->key = *key;
+    int rc = net_key_derive(&self->key, err);
+    if (rc == BASE_OK && serves)
+        rc = net_zap_start(self, err);
+    if (rc == BASE_OK && serves)
+        rc = net_zap_self_test(self, err);
+    self->is_secure = rc == BASE_OK;
+    self->serves = rc == BASE_OK && serves;
+    return rc;
+}
+
+void net_context_allow_plain(struct net_context *self)
+{
+    self->is_plain_allowed = true;
+}
+
+bool net_context_is_secure(const struct net_context *self)
+{
+    return self->is_secure;
+}
+
+const char *net_context_public_key(const struct net_context *self)
+{
+    return self->key.public_key;
 }

@@ -105,38 +105,32 @@ static bool is_wildcard(const struct net_endpoint *endpoint)
            (inet_pton(AF_INET, endpoint->host, &v4) == 1 && v4.s_addr == 0);
 }
 
-static bool is_loopback(const struct net_endpoint *endpoint)
-{
-    static const struct in6_addr loopback = IN6ADDR_LOOPBACK_INIT;
-    struct in_addr v4;
-    struct in6_addr v6;
-
-    if (endpoint->is_ipv6)
-        return inet_pton(AF_INET6, endpoint->host, &v6) == 1 &&
-               memcmp(&v6, &loopback, sizeof(v6)) == 0;
-    if (inet_pton(AF_INET, endpoint->host, &v4) == 1)
-        return ntohl(v4.s_addr) >> 24 == 127;
-    return strcmp(endpoint->host, "localhost") == 0;
-}
-
-int net_endpoint_check(const char *endpoint, bool insecure, struct base_error *err)
+int net_endpoint_check(
+    const char *endpoint, const struct net_policy *policy, struct base_error *err)
 {
     struct net_endpoint parsed;
     const int rc = net_endpoint_parse(endpoint, &parsed, err);
 
     if (rc != BASE_OK)
         return rc;
-    if (insecure || parsed.scheme != NET_SCHEME_TCP || is_loopback(&parsed))
+    if (parsed.scheme != NET_SCHEME_TCP || policy->has_key)
         return BASE_OK;
-    if (is_wildcard(&parsed))
+    if (!policy->insecure)
         return base_error_set(err, BASE_DENIED,
-            "%s: would be reachable on every interface, and encryption is not built in yet: name "
-            "one address, or give --insecure inside a network that you trust",
-            endpoint);
-    return base_error_set(err, BASE_DENIED,
-        "%s: is not a loopback address, and encryption is not built in yet: give --insecure "
-        "inside a network that you trust",
-        endpoint);
+            "%s: TCP needs a key: give %s (see 'layermesh keys'), or --insecure inside a network "
+            "that you trust",
+            endpoint, policy->cure);
+    if (is_wildcard(&parsed) && !policy->any_address)
+        return base_error_set(err, BASE_DENIED,
+            "%s: would be open to everybody on every interface: name one address, give %s, or "
+            "add --insecure-any-address",
+            endpoint, policy->cure);
+    return BASE_OK;
+}
+
+bool net_endpoint_is_tcp(const char *endpoint)
+{
+    return strncmp(endpoint, schemes[NET_SCHEME_TCP], strlen(schemes[NET_SCHEME_TCP])) == 0;
 }
 
 /* Whether a process accepts connections at path: 1, 0, or -1 with errno. */

@@ -3,13 +3,33 @@
 #define NET_INTERNAL_H
 
 #include "net.h"
+#include "net_security.h"
+#include <pthread.h>
 #include <stdatomic.h>
+
+/* Sorted by key; the handler's thread and every socket's thread look into it. */
+struct net_admission {
+    pthread_mutex_t lock;
+    struct wire_admitted *rows; /* owned */
+    size_t count;
+};
 
 struct net_context {
     void *zmq;                /* the ZeroMQ context */
     int signal_fd;            /* -1 in a library context */
     atomic_uint socket_count; /* open sockets; ending the context waits for them for ever */
     atomic_uint watch_count;  /* watches ever made, for their names */
+    bool is_plain_allowed;    /* TCP without a key */
+    bool is_secure;           /* key is set; TCP is encrypted */
+    bool serves;              /* sockets may be bound: the handler of keys runs */
+    struct net_key key;
+    struct net_admission admission;
+    char self_test_key[LIMIT_KEY_BYTES]; /* under admission.lock; let in while the test runs */
+    void *zap;                           /* the handler's socket, of its thread */
+    pthread_t zap_thread;
+    bool has_zap;
+    atomic_bool is_testing; /* who is refused now is a stranger of our own making */
+    atomic_uint_fast64_t refusals[NET_REFUSAL_COUNT];
 };
 
 struct net_socket {
@@ -19,6 +39,8 @@ struct net_socket {
                       * its first connection cannot be missed; a ROUTER once it is watched */
     bool is_watched; /* the owner takes the events; else they are forgotten with each send */
     bool is_router;
+    bool was_refused; /* our key, by the last handshake */
+    bool is_secure;   /* a bound socket whose peers are known by their keys */
     enum net_plane plane;
     uint64_t refused_count;
     unsigned failed_count;    /* handshakes that failed and whose disconnect is still to come */
@@ -50,5 +72,31 @@ int net_ipc_claim(const char *path, struct base_error *err);
 
 /* Opens the monitor. Returns BASE_OK or BASE_IO. */
 int net_watch_start(struct net_socket *self, struct base_error *err);
+/* Counts and forgets the events of a socket whose owner does not take them. */
+void net_watch_pass(struct net_socket *self);
+
+/* Returns BASE_OK or BASE_NOMEM. */
+int net_admission_init(struct net_admission *self);
+void net_admission_release(struct net_admission *self);
+/* Whether the key is admitted now. Any thread. */
+bool net_admission_find(
+    struct net_admission *self, const char *public_key, struct net_sender *ret_sender);
+
+/* The handler of keys: its thread, and the test that it lets nobody in. */
+int net_zap_start(struct net_context *self, struct base_error *err);
+void net_zap_stop(struct net_context *self);
+int net_zap_self_test(struct net_context *self, struct base_error *err);
+
+/* Options of a socket that will be bound or connected over TCP, before it is. */
+int net_curve_serve(
+    const struct net_context *self, void *zmq, enum net_plane plane, struct base_error *err);
+int net_curve_connect(
+    void *zmq, const struct net_key *own, const char *server_key, struct base_error *err);
+
+/* Whether this role may send this kind to a bound socket, and whether the names in a message are
+ * the sender's own. Return BASE_OK or BASE_DENIED with *err (may be NULL) filled. */
+int net_policy_kind(const struct net_sender *sender, enum wire_kind kind, struct base_error *err);
+int net_policy_name(
+    const struct net_sender *sender, const struct wire_message *message, struct base_error *err);
 
 #endif

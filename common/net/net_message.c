@@ -122,8 +122,7 @@ int net_send(struct net_socket *self, const struct net_peer *to, const struct wi
     size_t body_bytes = 0;
 
     base_assert((to != NULL) == self->is_router);
-    if (self->monitor != NULL && !self->is_watched)
-        (void)net_watch_take(self, NULL);
+    net_watch_pass(self);
     base_arena_reset(&self->encode);
     int rc = wire_tensor_check(message, tensor != NULL ? tensor->bytes : 0, err);
     if (rc == BASE_OK)
@@ -196,17 +195,44 @@ static size_t decode_bytes_max(size_t body_bytes)
     return bytes > LIMIT_UNPACK_BYTES_MIN ? bytes : LIMIT_UNPACK_BYTES_MIN;
 }
 
+/* Why a message was not taken, as it is counted and as its sender is told. */
+struct reason {
+    enum net_refusal refusal;
+    struct base_error err;
+};
+
+/*
+ * Whose message this is, by the key of its connection as the set of keys stands now. libzmq 4.3.4
+ * has the key on every frame but the first, which the routing id is.
+ */
+static int identify(struct net_socket *self, zmq_msg_t *envelope, struct net_sender *ret,
+    struct reason *why)
+{
+    if (!self->is_secure)
+        return BASE_OK;
+    const char *key = zmq_msg_gets(envelope, "User-Id");
+    if (key != NULL && net_admission_find(&self->context->admission, key, ret))
+        return BASE_OK;
+    why->refusal = NET_REFUSED_REVOKED;
+    return base_error_set(&why->err, BASE_DENIED, "this key is not admitted any more");
+}
+
 /* frames: envelope, body, perhaps a tensor. On failure *ret is to be released all the same. */
 static int decode_frames(
-    zmq_msg_t *frames, size_t count, struct net_inbound *ret, struct base_error *err)
+    zmq_msg_t *frames, size_t count, struct net_inbound *ret, struct reason *why)
 {
+    struct base_error *err = &why->err;
     enum wire_kind kind;
 
-    if (count < 2 || count > FRAMES_MAX)
-        return base_error_set(err, BASE_MALFORMED, "message of %zu frames", count);
+    why->refusal = NET_REFUSED_MALFORMED;
     int rc = wire_envelope_decode(zmq_msg_data(&frames[0]), zmq_msg_size(&frames[0]), &kind, err);
     if (rc != BASE_OK)
         return rc;
+    rc = net_policy_kind(&ret->who, kind, err);
+    if (rc != BASE_OK) {
+        why->refusal = NET_REFUSED_ROLE;
+        return rc;
+    }
     if (count == FRAMES_MAX && !wire_kind_has_tensor(kind))
         return base_error_set(err, BASE_MALFORMED, "%s: has no tensor frame", wire_kind_name(kind));
     const size_t body_bytes = zmq_msg_size(&frames[1]);
@@ -215,13 +241,35 @@ static int decode_frames(
     if (rc == BASE_OK)
         rc = wire_tensor_check(
             &ret->message, count == FRAMES_MAX ? zmq_msg_size(&frames[2]) : 0, err);
+    if (rc == BASE_OK) {
+        rc = net_policy_name(&ret->who, &ret->message, err);
+        if (rc != BASE_OK)
+            why->refusal = NET_REFUSED_NAME;
+    }
     if (rc == BASE_OK && count == FRAMES_MAX)
         rc = keep_tensor(&frames[2], ret, err);
     return rc;
 }
 
+/* Who sent it: the connection, and the key. */
+static int take_sender(
+    struct net_socket *self, struct parts *parts, struct net_inbound *ret, struct reason *why)
+{
+    const size_t bytes = zmq_msg_size(&parts->frames[0]);
+
+    if (bytes > NET_PEER_BYTES_MAX) {
+        why->refusal = NET_REFUSED_FRAMES;
+        return base_error_set(&why->err, BASE_MALFORMED, "routing id of %zu bytes", bytes);
+    }
+    ret->from.bytes = (uint8_t)bytes;
+    memcpy(ret->from.id, zmq_msg_data(&parts->frames[0]), bytes);
+    if (parts->count > 1)
+        return identify(self, &parts->frames[1], &ret->who, why);
+    return BASE_OK;
+}
+
 /* Takes one message of any kind. Returns BASE_OK, BASE_AGAIN, or why it is refused. */
-static int receive_one(struct net_socket *self, struct net_inbound *ret, struct base_error *err)
+static int receive_one(struct net_socket *self, struct net_inbound *ret, struct reason *why)
 {
     const size_t id_count = self->is_router ? 1 : 0;
     struct parts parts = {.count = 0};
@@ -231,17 +279,15 @@ static int receive_one(struct net_socket *self, struct net_inbound *ret, struct 
     if (total == 0)
         return BASE_AGAIN;
     *ret = (struct net_inbound){.transport = NULL};
-    if (self->is_router) {
-        const size_t bytes = zmq_msg_size(&parts.frames[0]);
-        if (bytes > NET_PEER_BYTES_MAX) {
-            rc = base_error_set(err, BASE_MALFORMED, "routing id of %zu bytes", bytes);
-        } else {
-            ret->from.bytes = (uint8_t)bytes;
-            memcpy(ret->from.id, zmq_msg_data(&parts.frames[0]), bytes);
-        }
+    if (self->is_router)
+        rc = take_sender(self, &parts, ret, why);
+    if (rc == BASE_OK && (total < id_count + 2 || total > id_count + FRAMES_MAX)) {
+        why->refusal = NET_REFUSED_FRAMES;
+        rc = base_error_set(
+            &why->err, BASE_MALFORMED, "message of %zu frames", total - id_count);
     }
     if (rc == BASE_OK)
-        rc = decode_frames(&parts.frames[id_count], total - id_count, ret, err);
+        rc = decode_frames(&parts.frames[id_count], total - id_count, ret, why);
     if (rc != BASE_OK)
         net_inbound_release(ret);
     parts_close(&parts);
@@ -265,17 +311,18 @@ static void tell_refusal(
 
 int net_receive(struct net_socket *self, struct net_inbound *ret)
 {
+    net_watch_pass(self);
     for (int i = 0; i < REFUSED_PER_RECEIVE; i++) {
         struct net_inbound inbound;
-        struct base_error err = {0};
-        const int rc = receive_one(self, &inbound, &err);
+        struct reason why = {.refusal = NET_REFUSED_MALFORMED};
+        const int rc = receive_one(self, &inbound, &why);
         if (rc == BASE_OK)
             *ret = inbound;
         if (rc == BASE_OK || rc == BASE_AGAIN)
             return rc;
         self->refused_count++;
-        base_log(BASE_LOG_DEBUG, "refused", "endpoint=%s reason=\"%s\"", self->endpoint, err.text);
-        tell_refusal(self, &inbound.from, &err);
+        net_refuse_count(self->context, why.refusal, why.err.text);
+        tell_refusal(self, &inbound.from, &why.err);
     }
     return BASE_AGAIN;
 }

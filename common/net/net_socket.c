@@ -92,8 +92,40 @@ static int bind_socket(struct net_socket *self, const char *endpoint,
     return BASE_OK;
 }
 
+/* What a DEALER on TCP shows and expects. */
+struct credentials {
+    const struct net_key *own;
+    const char *server_key; /* NULL or "": not known */
+};
+
+/* Encrypts, or makes sure that this need not be. */
+static int protect(struct net_socket *self, enum net_scheme scheme, const char *endpoint,
+    const struct credentials *credentials, struct base_error *err)
+{
+    const struct net_context *context = self->context;
+    const struct net_key *own = credentials->own;
+
+    if (scheme != NET_SCHEME_TCP)
+        return BASE_OK;
+    if (own == NULL && context->is_secure)
+        own = &context->key;
+    if (own == NULL && context->is_plain_allowed)
+        return BASE_OK;
+    if (own == NULL || (self->is_router && !context->serves))
+        return base_error_set(err, BASE_DENIED, "%s: TCP without a key", endpoint);
+    if (self->is_router) {
+        self->is_secure = true;
+        return net_curve_serve(context, self->zmq, self->plane, err);
+    }
+    if (credentials->server_key == NULL || credentials->server_key[0] == 0)
+        return base_error_set(
+            err, BASE_DENIED, "%s: the public key of who serves there is not known", endpoint);
+    return net_curve_connect(self->zmq, own, credentials->server_key, err);
+}
+
 static int open_socket(struct net_context *context, enum net_plane plane, bool is_router,
-    const char *endpoint, struct net_socket **ret_socket, struct base_error *err)
+    const char *endpoint, const struct credentials *credentials, struct net_socket **ret_socket,
+    struct base_error *err)
 {
     struct net_endpoint parsed;
     int rc = net_endpoint_parse(endpoint, &parsed, err);
@@ -103,6 +135,7 @@ static int open_socket(struct net_context *context, enum net_plane plane, bool i
     struct net_socket *self = base_alloc_zeroed(1, sizeof(*self));
     if (self == NULL)
         return base_error_set(err, BASE_NOMEM, "open %s: no memory", endpoint);
+    self->context = context;
     self->plane = plane;
     self->is_router = is_router;
     base_arena_init(&self->encode, ENCODE_BYTES_MAX);
@@ -111,14 +144,19 @@ static int open_socket(struct net_context *context, enum net_plane plane, bool i
         rc = base_error_set(err, BASE_IO, "open %s: %s", endpoint, zmq_strerror(errno));
         goto fail;
     }
-    self->context = context;
     atomic_fetch_add(&context->socket_count, 1);
     if (configure(self, parsed.is_ipv6) != 0) {
         rc = base_error_set(err, BASE_IO, "set up %s: %s", endpoint, zmq_strerror(errno));
         goto fail;
     }
+    rc = protect(self, parsed.scheme, endpoint, credentials, err);
+    if (rc != BASE_OK)
+        goto fail;
     if (is_router) {
-        rc = bind_socket(self, endpoint, &parsed, err);
+        if (self->is_secure) /* what fails to get in is counted from the start */
+            rc = net_watch_start(self, err);
+        if (rc == BASE_OK)
+            rc = bind_socket(self, endpoint, &parsed, err);
     } else {
         memcpy(self->endpoint, endpoint, strlen(endpoint) + 1);
         rc = net_watch_start(self, err);
@@ -137,13 +175,26 @@ fail:
 int net_bind(struct net_context *context, enum net_plane plane, const char *endpoint,
     struct net_socket **ret_socket, struct base_error *err)
 {
-    return open_socket(context, plane, true, endpoint, ret_socket, err);
+    const struct credentials none = {NULL, NULL};
+
+    return open_socket(context, plane, true, endpoint, &none, ret_socket, err);
 }
 
 int net_connect(struct net_context *context, enum net_plane plane, const char *endpoint,
-    struct net_socket **ret_socket, struct base_error *err)
+    const char *server_key, struct net_socket **ret_socket, struct base_error *err)
 {
-    return open_socket(context, plane, false, endpoint, ret_socket, err);
+    const struct credentials credentials = {NULL, server_key};
+
+    return open_socket(context, plane, false, endpoint, &credentials, ret_socket, err);
+}
+
+int net_connect_as(struct net_context *context, enum net_plane plane, const char *endpoint,
+    const struct net_key *own, const char *server_key, struct net_socket **ret_socket,
+    struct base_error *err)
+{
+    const struct credentials credentials = {own, server_key};
+
+    return open_socket(context, plane, false, endpoint, &credentials, ret_socket, err);
 }
 
 void net_close(struct net_socket **self_p)

@@ -87,21 +87,50 @@ static void settle(struct net_socket *self)
     }
 }
 
-unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected)
+/* Forgets or counts what has happened. Returns connections lost. */
+static unsigned take_events(struct net_socket *self, unsigned *ret_connected)
 {
-    unsigned lost = 0, connected = 0;
+    unsigned lost = 0;
 
-    base_assert(self->monitor != NULL);
+    *ret_connected = 0;
     for (unsigned event; (event = take_event(self->monitor)) != 0;) {
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
-            connected++;
+            ++*ret_connected;
         else if (event != ZMQ_EVENT_DISCONNECTED)
             self->failed_count++;
         else if (self->failed_count > 0)
             self->failed_count--; /* was never a connection for us */
         else
             lost++;
+        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED || event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
+            self->was_refused = event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+        /* One with a key that is not admitted is counted by the handler of keys. */
+        if (self->is_secure && (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ||
+                                   event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL))
+            net_refuse_count(self->context, NET_REFUSED_HANDSHAKE, self->endpoint);
     }
+    return lost;
+}
+
+bool net_was_refused(const struct net_socket *self)
+{
+    return self->was_refused;
+}
+
+void net_watch_pass(struct net_socket *self)
+{
+    unsigned connected;
+
+    if (self->monitor != NULL && !self->is_watched)
+        (void)take_events(self, &connected);
+}
+
+unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected)
+{
+    unsigned connected = 0;
+
+    base_assert(self->monitor != NULL);
+    const unsigned lost = take_events(self, &connected);
     if (lost > 0)
         settle(self);
     if (ret_connected != NULL)

@@ -2,6 +2,7 @@
 
 #include "base_alloc.h"
 #include "base_clock.h"
+#include "keys.h"
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -37,9 +38,39 @@ static bool is_insecure_allowed(void)
     return value != NULL && strcmp(value, "1") == 0;
 }
 
-static int open_socket(struct lmesh_client *self, const char *endpoint)
+/* The context with its key, when there is one. router_key: of the router, "" without a key. */
+static int open_context(struct lmesh_client *self, const char *key, char *router_key,
+    struct base_error *err)
+{
+    struct keys_identity identity;
+    int rc = net_context_new_library(&self->context, err);
+
+    router_key[0] = 0;
+    if (rc != BASE_OK)
+        return rc;
+    if (key == NULL) {
+        if (is_insecure_allowed())
+            net_context_allow_plain(self->context);
+        return BASE_OK;
+    }
+    rc = keys_identity_read(key, &identity, err);
+    if (rc != BASE_OK)
+        return rc;
+    if (identity.role != WIRE_ROLE_ADMIN)
+        rc = keys_identity_expect(&identity, key, WIRE_ROLE_CLIENT, err);
+    if (rc == BASE_OK && identity.router_key[0] == 0)
+        rc = base_error_set(err, BASE_INVALID, "%s: does not name the key of a router", key);
+    if (rc == BASE_OK)
+        rc = net_context_secure(self->context, &identity.key, false, err);
+    memcpy(router_key, identity.router_key, LIMIT_KEY_BYTES);
+    keys_identity_forget(&identity);
+    return rc;
+}
+
+static int open_socket(struct lmesh_client *self, const char *endpoint, const char *key)
 {
     struct base_error err = {0};
+    char router_key[LIMIT_KEY_BYTES];
 
     if (endpoint == NULL)
         endpoint = getenv("LAYERMESH_ROUTER");
@@ -51,11 +82,18 @@ static int open_socket(struct lmesh_client *self, const char *endpoint)
             sizeof(self->endpoint) - 1);
     (void)snprintf(self->endpoint, sizeof(self->endpoint), "%s", endpoint);
 
-    if (net_endpoint_check(endpoint, is_insecure_allowed(), &err) != BASE_OK)
+    if (key == NULL)
+        key = getenv("LAYERMESH_KEY");
+    if (!net_endpoint_is_tcp(endpoint) || (key != NULL && key[0] == 0))
+        key = NULL; /* a socket of this host is guarded by its file */
+    const struct net_policy policy = {
+        key != NULL, is_insecure_allowed(), false, "LAYERMESH_KEY=FILE"};
+    if (net_endpoint_check(endpoint, &policy, &err) != BASE_OK)
         return sdk_client_fail(self, LMESH_ERR_INVALID, "%s", err.text);
-    int rc = net_context_new_library(&self->context, &err);
+    int rc = open_context(self, key, router_key, &err);
     if (rc == BASE_OK)
-        rc = net_connect(self->context, NET_PLANE_CLIENT, endpoint, &self->socket, &err);
+        rc = net_connect(
+            self->context, NET_PLANE_CLIENT, endpoint, router_key, &self->socket, &err);
     if (rc == BASE_OK)
         rc = net_watch(self->socket, &err);
     if (rc == BASE_OK)
@@ -66,6 +104,12 @@ static int open_socket(struct lmesh_client *self, const char *endpoint)
 
 int lmesh_client_new(const char *endpoint, struct lmesh_client **ret_client)
 {
+    return lmesh_client_new_with_key(endpoint, NULL, ret_client);
+}
+
+int lmesh_client_new_with_key(
+    const char *endpoint, const char *key_file, struct lmesh_client **ret_client)
+{
     struct lmesh_client *self = base_alloc_zeroed(1, sizeof(*self));
 
     if (ret_client == NULL) {
@@ -75,7 +119,7 @@ int lmesh_client_new(const char *endpoint, struct lmesh_client **ret_client)
     *ret_client = self;
     if (self == NULL)
         return LMESH_ERR_NOMEM;
-    return open_socket(self, endpoint);
+    return open_socket(self, endpoint, key_file);
 }
 
 void lmesh_client_destroy(struct lmesh_client **client)
@@ -118,8 +162,9 @@ static void send_request(struct lmesh_client *self, struct lmesh_request *reques
     } else if (rc != BASE_AGAIN && rc != BASE_UNREACHABLE) {
         sdk_request_fail(request, LMESH_ERR_FAILED, "%s", err.text);
     } else if (base_clock_ms() - request->created_ms >= SDK_CONNECT_MS) {
-        sdk_request_fail(request, LMESH_ERR_CONNECT, "no router answered at %s within %d ms",
-            self->endpoint, SDK_CONNECT_MS);
+        sdk_request_fail(request, LMESH_ERR_CONNECT, "no router answered at %s within %d ms%s",
+            self->endpoint, SDK_CONNECT_MS,
+            net_was_refused(self->socket) ? ": it does not admit our key" : "");
     }
 }
 

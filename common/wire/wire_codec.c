@@ -24,6 +24,8 @@ const struct wire_format *wire_format_find(int kind)
         found = find_in(wire_client_formats, wire_client_format_count, kind);
     if (found == NULL)
         found = find_in(wire_status_formats, wire_status_format_count, kind);
+    if (found == NULL)
+        found = find_in(wire_key_formats, wire_key_format_count, kind);
     return found;
 }
 

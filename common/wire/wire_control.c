@@ -275,6 +275,7 @@ static void take_stages(
         stage->kv_bytes = from->kv_bytes;
         stage->predicted_ms =
             wire_check_real(self, "stages.predicted_ms", from->predicted_ms, 0, DBL_MAX);
+        wire_take_key(self, "stages.public_key", from->public_key, false, stage->public_key);
     }
     ret->stages = stages;
     ret->stage_count = pb->n_stages;
@@ -306,6 +307,8 @@ static void decode_plan(
     ret->vocab_size = wire_check_u32(self, "vocab_size", pb->vocab_size, least, LIMIT_VOCAB_MAX);
     wire_take_text(self, "reason", pb->reason, ret->reason, sizeof(ret->reason));
     wire_take_fault(self, pb->error, &ret->error);
+    wire_take_key(
+        self, "router_public_key", pb->router_public_key, false, ret->router_public_key);
 }
 
 static void encode_plan(
@@ -330,6 +333,7 @@ static void encode_plan(
         stage->weight_bytes = from->stages[i].weight_bytes;
         stage->kv_bytes = from->stages[i].kv_bytes;
         stage->predicted_ms = from->stages[i].predicted_ms;
+        stage->public_key = (char *)from->stages[i].public_key;
         pb->stages[pb->n_stages++] = stage;
     }
     pb->router_node_id = (char *)from->router_node_id;
@@ -341,6 +345,7 @@ static void encode_plan(
     pb->vocab_size = from->vocab_size;
     pb->reason = (char *)from->reason;
     pb->error = wire_put_fault(self, &from->error);
+    pb->router_public_key = (char *)from->router_public_key;
 }
 
 static void decode_stage_status(

@@ -134,6 +134,19 @@ void wire_take_node(
         wire_fail(self, BASE_MALFORMED, field, "has a character outside A-Z a-z 0-9 . _ -");
 }
 
+void wire_take_key(
+    struct wire_decoder *self, const char *field, const char *text, bool required, char *out)
+{
+    static const char allowed[] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                  ".-:+=^!/*?&<>()[]{}@%$#";
+
+    wire_take_text(self, field, text, out, LIMIT_KEY_BYTES);
+    if (self->rc != BASE_OK || (!required && out[0] == 0))
+        return;
+    if (strlen(out) != LIMIT_KEY_BYTES - 1 || out[strspn(out, allowed)] != 0)
+        wire_fail(self, BASE_MALFORMED, field, "is not a key of 40 characters of Z85");
+}
+
 struct wire_bytes wire_take_bytes(
     struct wire_decoder *self, const char *field, const ProtobufCBinaryData *data, size_t bytes_max)
 {

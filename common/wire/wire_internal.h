@@ -56,6 +56,8 @@ struct wire_format {
 /* The kinds by plane. */
 extern const struct wire_format wire_control_formats[];
 extern const size_t wire_control_format_count;
+extern const struct wire_format wire_key_formats[];
+extern const size_t wire_key_format_count;
 extern const struct wire_format wire_status_formats[];
 extern const size_t wire_status_format_count;
 extern const struct wire_format wire_data_formats[];
@@ -102,6 +104,9 @@ void wire_take_text(
     struct wire_decoder *self, const char *field, const char *text, char *out, size_t capacity);
 /* As text, of [A-Za-z0-9._-] only, into out[LIMIT_NAME_BYTES]. */
 void wire_take_node(
+    struct wire_decoder *self, const char *field, const char *text, bool required, char *out);
+/* A key: 40 characters of Z85, or "" when it is not required, into out[LIMIT_KEY_BYTES]. */
+void wire_take_key(
     struct wire_decoder *self, const char *field, const char *text, bool required, char *out);
 /* Copies into the arena. */
 struct wire_bytes wire_take_bytes(struct wire_decoder *self, const char *field,

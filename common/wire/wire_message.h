@@ -36,6 +36,9 @@ enum wire_kind {
     WIRE_STATUS_QUERY = 11,
     WIRE_STATUS_REPLY = 12,
     WIRE_ERROR = 13, /* body: wire_fault */
+    WIRE_ADMISSION = 14,
+    WIRE_ENROL = 15,
+    WIRE_ENROLLED = 16,
 
     WIRE_STEP = 32,
     WIRE_RESULT = 33,
@@ -71,6 +74,9 @@ enum wire_role {
     WIRE_ROLE_WORKER = 1,
     WIRE_ROLE_ROUTER = 2,
     WIRE_ROLE_ADMIN = 3,
+    WIRE_ROLE_CLIENT = 4,
+    WIRE_ROLE_COORDINATOR = 5,
+    WIRE_ROLE_JOIN = 6, /* the bearer of a join token */
 };
 
 struct wire_rate {
@@ -115,6 +121,8 @@ struct wire_register {
     struct wire_model_card model;
     bool standby;
     uint64_t plan_epoch;
+    /* Not on the wire: the coordinator's socket fills in the key that the sender proved to have. */
+    char public_key[LIMIT_KEY_BYTES];
 };
 
 struct wire_registered {
@@ -160,6 +168,7 @@ struct wire_stage {
     uint32_t layer_first, layer_count;
     uint64_t weight_bytes, kv_bytes;
     double predicted_ms;
+    char public_key[LIMIT_KEY_BYTES]; /* "": its data socket is plain */
 };
 
 enum wire_plan_state {
@@ -181,6 +190,7 @@ struct wire_plan {
     uint32_t context_length, embedding_length, vocab_size;
     char reason[LIMIT_HOST_BYTES];
     struct wire_fault error;
+    char router_public_key[LIMIT_KEY_BYTES];
 };
 
 enum wire_stage_state {
@@ -211,6 +221,29 @@ struct wire_goodbye {
     char node_id[LIMIT_NAME_BYTES];
     uint64_t incarnation;
     char reason[LIMIT_HOST_BYTES];
+};
+
+/* A key that may talk to the receiver. */
+struct wire_admitted {
+    char public_key[LIMIT_KEY_BYTES]; /* Z85, 40 characters */
+    enum wire_role role;
+    char name[LIMIT_NAME_BYTES]; /* may end in "*": any name that begins so */
+};
+
+struct wire_admission {
+    uint64_t serial;
+    const struct wire_admitted *rows;
+    size_t row_count; /* <= LIMIT_KEYS_MAX */
+};
+
+struct wire_enrol {
+    char node_id[LIMIT_NAME_BYTES];
+    char public_key[LIMIT_KEY_BYTES];
+};
+
+struct wire_enrolled {
+    enum wire_role role;
+    char router_public_key[LIMIT_KEY_BYTES]; /* "": the mesh has none */
 };
 
 struct wire_worker_row {
@@ -451,6 +484,9 @@ struct wire_message {
         struct wire_goodbye goodbye;
         struct wire_status_reply status_reply;
         struct wire_fault error;
+        struct wire_admission admission;
+        struct wire_enrol enrol;
+        struct wire_enrolled enrolled;
         struct wire_step step;
         struct wire_result result;
         struct wire_step_error step_error;

@@ -1,17 +1,26 @@
 #include "cli_admin.h"
 
 #include "base_clock.h"
+#include "keys.h"
+#include <string.h>
 
 #define ASK_AGAIN_MS 50
 
 int cli_admin_open(struct cli_admin *self, struct base_error *err)
 {
-    int rc = net_endpoint_check(self->coordinator, self->insecure, err);
+    const char *key = net_endpoint_is_tcp(self->coordinator) ? self->key : NULL;
+    const struct net_policy policy = {key != NULL, self->insecure, false, "--key FILE"};
+    struct keys_identity identity = {.role = (enum wire_role)0};
+    int rc = net_endpoint_check(self->coordinator, &policy, err);
 
     if (rc == BASE_OK)
         rc = net_context_new_library(&self->context, err);
     if (rc == BASE_OK)
-        rc = net_connect(self->context, NET_PLANE_CONTROL, self->coordinator, &self->socket, err);
+        rc = keys_secure(
+            self->context, key, WIRE_ROLE_ADMIN, false, self->insecure, &identity, err);
+    if (rc == BASE_OK)
+        rc = net_connect(self->context, NET_PLANE_CONTROL, self->coordinator,
+            identity.coordinator_key, &self->socket, err);
     if (rc == BASE_OK)
         rc = net_watch(self->socket, err);
     return rc;
@@ -45,6 +54,9 @@ const struct wire_status_reply *cli_admin_take(struct cli_admin *self)
         self->has_reply = true;
         if (self->reply.message.kind == WIRE_STATUS_REPLY)
             return &self->reply.message.status_reply;
+        if (self->reply.message.kind == WIRE_ERROR)
+            (void)base_error_set(&self->refusal, self->reply.message.error.code, "%s",
+                self->reply.message.error.text);
         drop_reply(self);
     }
     return NULL;
@@ -61,6 +73,15 @@ const struct wire_status_reply *cli_admin_query(struct cli_admin *self, struct b
         const struct wire_status_reply *reply = cli_admin_take(self);
         if (reply != NULL)
             return reply;
+        if (self->refusal.code != BASE_OK) {
+            *err = self->refusal;
+            return NULL;
+        }
+        if (net_was_refused(self->socket)) {
+            (void)base_error_set(err, BASE_DENIED, "the coordinator at %s does not admit the key %s",
+                self->coordinator, self->key);
+            return NULL;
+        }
         uint64_t waited_ms = base_clock_ms() - started_ms;
         if (waited_ms >= self->timeout_ms) {
             (void)base_error_set(err, BASE_TIMEOUT, "%s %s within %u ms",

@@ -8,12 +8,14 @@
 
 struct cli_admin {
     const char *coordinator; /* endpoint; NULL: LAYERMESH_COORDINATOR */
+    const char *key;         /* file; NULL: none */
     bool insecure;
     uint32_t timeout_ms;
     struct net_context *context;
     struct net_socket *socket;
     struct net_inbound reply; /* owns the answer that was taken last */
     bool has_reply;
+    struct base_error refusal; /* what the coordinator answered instead, if it did */
 };
 
 #define CLI_ADMIN_OPTIONS(self)                                                                    \
@@ -30,10 +32,16 @@ struct cli_admin {
             .max = 3600000,                                                                        \
             .value_name = "MS",                                                                    \
             .help = "wait so long for the answer"},                                                \
+    {.name = "key",                                                                                \
+        .type = BASE_OPTION_STRING,                                                                \
+        .target = &(self)->key,                                                                    \
+        .value_name = "FILE",                                                                      \
+        .environment = "LAYERMESH_KEY",                                                            \
+        .help = "key of an admin, to connect with over TCP"},                                      \
     {                                                                                              \
         .name = "insecure", .type = BASE_OPTION_FLAG, .target = &(self)->insecure,                 \
         .environment = "LAYERMESH_INSECURE",                                                       \
-        .help = "allow a connection in the clear to another machine"                               \
+        .help = "without a key: allow a connection in the clear"                               \
     }
 
 #define CLI_ADMIN_TIMEOUT_MS 5000

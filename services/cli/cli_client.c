@@ -12,7 +12,7 @@ int cli_client_open(struct cli_client *self, const struct cli_command *command)
         return cli_usage(command, "no router given: set LAYERMESH_ROUTER or use --router");
     if (self->insecure)
         (void)setenv("LAYERMESH_INSECURE", "1", 1);
-    int code = lmesh_client_new(self->router, &self->client);
+    int code = lmesh_client_new_with_key(self->router, self->key, &self->client);
     if (code == LMESH_OK)
         return CLI_EXIT_OK;
     int exit_status = cli_fail(command, "%s", lmesh_client_error(self->client));

@@ -31,6 +31,8 @@ static const struct cli_command commands[] = {
     {"plan", "[--explain] [--json]", "Shows which worker holds which layers, and why.", cmd_plan},
     {"bench", "stage|compare [options]",
         "Measures this machine with a model, alone or beside a peer.", cmd_bench},
+    {"keys", "init | issue NAME --role ROLE | list | revoke NAME | token --role ROLE [options]",
+        "Makes, lists and ends the keys of a mesh; makes join tokens.", cmd_keys},
     {"version", "", "Prints the version.", show_version},
     {"help", "", "Prints this text.", show_help},
 };

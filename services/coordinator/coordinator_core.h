@@ -64,6 +64,7 @@ struct coordinator_placement {
     char router_node_id[LIMIT_NAME_BYTES];
     uint64_t router_incarnation;
     char router_endpoint[LIMIT_ENDPOINT_BYTES];
+    char router_public_key[LIMIT_KEY_BYTES];
     uint64_t kv_tokens;
     uint32_t context_length, embedding_length, vocab_size;
     double bottleneck_ms;

@@ -2,9 +2,11 @@
 #include "base_alloc.h"
 #include "base_clock.h"
 #include "base_log.h"
+#include "coordinator_keys.h"
 #include "coordinator_peers.h"
 #include <inttypes.h>
 #include <stdio.h>
+#include <string.h>
 
 #define RECEIVE_BURST 64
 #define WAIT_MS_MAX   1000
@@ -18,6 +20,7 @@ struct coordinator_io {
     struct net_context *context; /* borrowed */
     struct net_socket *socket;
     struct coordinator *core;
+    struct coordinator_keys *keys; /* NULL: no key */
     struct coordinator_peers peers;
     uint64_t gone[COORDINATOR_PEERS_MAX]; /* found unreachable within a step of the core */
     size_t gone_count;
@@ -74,16 +77,14 @@ static void log_sent(struct coordinator_io *self, uint64_t peer, const struct wi
 }
 
 /* The core must not be called from within its own step: who is gone is told afterwards. */
-static void on_send(void *context, uint64_t peer, const struct wire_message *message)
+static void send_to(struct coordinator_io *self, uint64_t peer, const struct wire_message *message)
 {
-    struct coordinator_io *self = context;
     const struct net_peer *address = coordinator_peers_find(&self->peers, peer);
     struct base_error err = {0};
     int rc;
 
     if (!address)
         return;
-    log_sent(self, peer, message);
     rc = net_send(self->socket, address, message, NULL, &err);
     if (rc == BASE_UNREACHABLE) {
         coordinator_peers_forget(&self->peers, peer);
@@ -95,6 +96,29 @@ static void on_send(void *context, uint64_t peer, const struct wire_message *mes
     }
 }
 
+/* Who is let in, to a member: before the first plan in which others come to it. */
+static void tell_admission(struct coordinator_io *self, const struct coordinator_peer *peer)
+{
+    const enum wire_role role = coordinator_keys_role(self->keys, peer->public_key);
+
+    if (role)
+        send_to(self, peer->handle, coordinator_keys_message(self->keys, role));
+}
+
+static void on_send(void *context, uint64_t peer, const struct wire_message *message)
+{
+    struct coordinator_io *self = context;
+
+    log_sent(self, peer, message);
+    send_to(self, peer, message);
+    if (message->kind != WIRE_REGISTERED || !self->keys)
+        return;
+    coordinator_peers_mark(&self->peers, peer);
+    for (size_t i = 0; i < COORDINATOR_PEERS_MAX; i++)
+        if (self->peers.rows[i].handle == peer && peer)
+            tell_admission(self, &self->peers.rows[i]);
+}
+
 static void tell_gone(struct coordinator_io *self)
 {
     while (self->gone_count > 0) {
@@ -103,6 +127,48 @@ static void tell_gone(struct coordinator_io *self)
         base_log(BASE_LOG_DEBUG, "peer-gone", "peer=%" PRIu64, peer);
         coordinator_peer_gone(self->core, base_clock_ms(), peer);
     }
+}
+
+/* Other keys are admitted now: whose key is not, is gone; the others are told. */
+static void on_keys_changed(struct coordinator_io *self)
+{
+    for (size_t i = 0; i < COORDINATOR_PEERS_MAX; i++) {
+        const struct coordinator_peer row = self->peers.rows[i];
+
+        if (!row.handle || row.public_key[0] == '\0')
+            continue;
+        if (!coordinator_keys_role(self->keys, row.public_key)) {
+            base_log(BASE_LOG_WARN, "key-ended", "peer=%" PRIu64 " member=%d", row.handle,
+                (int)row.is_member);
+            coordinator_peers_forget(&self->peers, row.handle);
+            coordinator_peer_gone(self->core, base_clock_ms(), row.handle);
+        } else if (row.is_member) {
+            tell_admission(self, &row);
+        }
+    }
+    tell_gone(self);
+}
+
+static void refresh_keys(struct coordinator_io *self)
+{
+    if (self->keys && coordinator_keys_refresh(self->keys, base_clock_ms()))
+        on_keys_changed(self);
+}
+
+static void enrol(struct coordinator_io *self, const struct net_inbound *inbound)
+{
+    struct wire_message reply = {.kind = WIRE_ERROR,
+        .error = {.code = BASE_DENIED, .text = "this coordinator has no keys"}};
+    struct base_error err = {0};
+    bool is_admitted = self->keys && inbound->who.role == WIRE_ROLE_JOIN &&
+                       coordinator_keys_enrol(
+                           self->keys, &inbound->who, &inbound->message.enrol, &reply);
+
+    /* Admitted first, so that the newcomer finds the door open. */
+    if (is_admitted)
+        refresh_keys(self);
+    if (net_send(self->socket, &inbound->from, &reply, NULL, &err) != BASE_OK)
+        base_log(BASE_LOG_WARN, "send-failed", "to=newcomer error=\"%s\"", err.text);
 }
 
 /* ---- what comes in ---- */
@@ -131,7 +197,14 @@ static void receive(struct coordinator_io *self)
 
         if (net_receive(self->socket, &inbound) != BASE_OK)
             return;
-        peer = coordinator_peers_heard(&self->peers, &inbound.from);
+        if (inbound.message.kind == WIRE_ENROL) {
+            enrol(self, &inbound);
+            net_inbound_release(&inbound);
+            continue;
+        }
+        peer = coordinator_peers_heard(&self->peers, &inbound.from, inbound.who.public_key);
+        if (inbound.message.kind == WIRE_REGISTER)
+            memcpy(inbound.message.register_.public_key, inbound.who.public_key, LIMIT_KEY_BYTES);
         log_received(peer, &inbound.message);
         coordinator_message(self->core, base_clock_ms(), peer, &inbound.message);
         net_inbound_release(&inbound);
@@ -164,6 +237,8 @@ static int wait_ms(const struct coordinator_io *self, uint64_t now_ms)
     if (self->probe_next < PROBE_COUNT &&
         self->lost_ms + probe_after_ms[self->probe_next] < until_ms)
         until_ms = self->lost_ms + probe_after_ms[self->probe_next];
+    if (self->keys && coordinator_keys_next_ms(self->keys) < until_ms)
+        until_ms = coordinator_keys_next_ms(self->keys);
     if (until_ms <= now_ms)
         return 0;
     return until_ms - now_ms < WAIT_MS_MAX ? (int)(until_ms - now_ms) : WAIT_MS_MAX;
@@ -171,7 +246,7 @@ static int wait_ms(const struct coordinator_io *self, uint64_t now_ms)
 
 /* ---- life ---- */
 
-int coordinator_io_new(struct net_context *context, const char *listen,
+int coordinator_io_new(struct net_context *context, const char *listen, const char *keys,
     const struct coordinator_options *options, struct coordinator_io **ret, struct base_error *err)
 {
     struct coordinator_io *self = base_alloc_zeroed(1, sizeof(*self));
@@ -185,7 +260,9 @@ int coordinator_io_new(struct net_context *context, const char *listen,
     rc = coordinator_new(options, &sink, &self->core);
     if (rc != BASE_OK)
         rc = base_error_set(err, rc, "no memory for the coordinator");
-    else
+    else if (keys)
+        rc = coordinator_keys_new(context, keys, &self->keys, err);
+    if (rc == BASE_OK)
         rc = net_bind(context, NET_PLANE_CONTROL, listen, &self->socket, err);
     if (rc == BASE_OK)
         rc = net_watch(self->socket, err);
@@ -205,6 +282,7 @@ void coordinator_io_destroy(struct coordinator_io **self_p)
         return;
     coordinator_destroy(&self->core);
     net_close(&self->socket);
+    coordinator_keys_destroy(&self->keys);
     base_free(self);
     *self_p = NULL;
 }
@@ -226,6 +304,7 @@ void coordinator_io_run(struct coordinator_io *self)
             tell_gone(self);
         }
         probe_when_due(self, now_ms);
+        refresh_keys(self);
         (void)net_poll(items, sizeof(items) / sizeof(items[0]), wait_ms(self, base_clock_ms()));
         if (items[0].ready) {
             base_log(BASE_LOG_INFO, "stopping", "refused_messages=%" PRIu64,

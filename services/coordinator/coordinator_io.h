@@ -10,9 +10,10 @@
 
 struct coordinator_io;
 
-/* Binds listen. context is borrowed for the life of *ret. Returns BASE_OK, BASE_NOMEM, BASE_IO,
- * BASE_INVALID or BASE_DENIED with *err filled. */
-int coordinator_io_new(struct net_context *context, const char *listen,
+/* Binds listen. keys: the folder with the key store, NULL when the context has no key. context and
+ * keys are borrowed for the life of *ret. Returns BASE_OK, BASE_NOMEM, BASE_IO, BASE_INVALID or
+ * BASE_DENIED with *err filled. */
+int coordinator_io_new(struct net_context *context, const char *listen, const char *keys,
     const struct coordinator_options *options, struct coordinator_io **ret, struct base_error *err);
 
 /* Frees and nulls. Accepts a pointer to NULL. */

@@ -6,7 +6,8 @@ static bool is_same(const struct net_peer *a, const struct net_peer *b)
     return a->bytes == b->bytes && memcmp(a->id, b->id, a->bytes) == 0;
 }
 
-uint64_t coordinator_peers_heard(struct coordinator_peers *self, const struct net_peer *address)
+uint64_t coordinator_peers_heard(
+    struct coordinator_peers *self, const struct net_peer *address, const char *public_key)
 {
     struct coordinator_peer *chosen = &self->rows[0];
 
@@ -25,6 +26,7 @@ uint64_t coordinator_peers_heard(struct coordinator_peers *self, const struct ne
         .heard = ++self->heard_last,
         .address = *address,
     };
+    memcpy(chosen->public_key, public_key, strnlen(public_key, LIMIT_KEY_BYTES - 1));
     return chosen->handle;
 }
 
@@ -34,6 +36,13 @@ const struct net_peer *coordinator_peers_find(const struct coordinator_peers *se
         if (self->rows[i].handle == handle)
             return &self->rows[i].address;
     return NULL;
+}
+
+void coordinator_peers_mark(struct coordinator_peers *self, uint64_t handle)
+{
+    for (size_t i = 0; handle && i < COORDINATOR_PEERS_MAX; i++)
+        if (self->rows[i].handle == handle)
+            self->rows[i].is_member = true;
 }
 
 void coordinator_peers_forget(struct coordinator_peers *self, uint64_t handle)

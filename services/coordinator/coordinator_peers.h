@@ -13,6 +13,8 @@ struct coordinator_peer {
     uint64_t handle; /* 0: free; never used again */
     uint64_t heard;  /* order of the last message */
     struct net_peer address;
+    bool is_member; /* registered: it is told who is admitted */
+    char public_key[LIMIT_KEY_BYTES]; /* of the connection; "": plain */
 };
 
 struct coordinator_peers {
@@ -20,12 +22,17 @@ struct coordinator_peers {
     uint64_t handle_last, heard_last;
 };
 
-/* The handle of a connection that sent something; a new one for a new connection. */
-uint64_t coordinator_peers_heard(struct coordinator_peers *self, const struct net_peer *address);
+/* The handle of a connection that sent something; a new one for a new connection. public_key: that
+ * the connection proved to have. */
+uint64_t coordinator_peers_heard(struct coordinator_peers *self, const struct net_peer *address,
+    const char *public_key);
 
 /* NULL: no such handle. Borrowed until the next change. */
 const struct net_peer *coordinator_peers_find(
     const struct coordinator_peers *self, uint64_t handle);
+
+/* From now on it is a member. */
+void coordinator_peers_mark(struct coordinator_peers *self, uint64_t handle);
 
 void coordinator_peers_forget(struct coordinator_peers *self, uint64_t handle);
 

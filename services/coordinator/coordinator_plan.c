@@ -57,6 +57,7 @@ static void send_plan(struct coordinator *self, const struct coordinator_placeme
 
     memcpy(plan->router_node_id, placement->router_node_id, sizeof(plan->router_node_id));
     memcpy(plan->router_endpoint, placement->router_endpoint, sizeof(plan->router_endpoint));
+    memcpy(plan->router_public_key, placement->router_public_key, sizeof(plan->router_public_key));
     memcpy(plan->reason, placement->reason, sizeof(plan->reason));
     coordinator_send(self, member->peer, &message);
 }
@@ -94,6 +95,7 @@ static bool is_for_router(
 {
     return strcmp(placement->router_node_id, router->identity.node_id) == 0 &&
            placement->router_incarnation == router->identity.incarnation &&
+           strcmp(placement->router_public_key, router->identity.public_key) == 0 &&
            strcmp(placement->router_endpoint, router->identity.data_endpoint) == 0;
 }
 
@@ -125,12 +127,13 @@ static void install(struct coordinator *self, const char *reason)
     next->state = WIRE_PLAN_PREPARE;
     next->broken = false;
     memset(next->ready, 0, sizeof(next->ready));
-    next->router_node_id[0] = next->router_endpoint[0] = '\0';
+    next->router_node_id[0] = next->router_endpoint[0] = next->router_public_key[0] = '\0';
     next->router_incarnation = 0;
     if (router) {
         memcpy(next->router_node_id, router->identity.node_id, sizeof(next->router_node_id));
         memcpy(
             next->router_endpoint, router->identity.data_endpoint, sizeof(next->router_endpoint));
+        memcpy(next->router_public_key, router->identity.public_key, LIMIT_KEY_BYTES);
         next->router_incarnation = router->identity.incarnation;
     }
     (void)snprintf(next->reason, sizeof(next->reason), "%s", reason);

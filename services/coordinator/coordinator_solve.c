@@ -134,6 +134,7 @@ static void fill_stages(const struct coordinator *self, const struct problem *pr
         };
         memcpy(stage->node_id, member->identity.node_id, sizeof(stage->node_id));
         memcpy(stage->endpoint, member->identity.data_endpoint, sizeof(stage->endpoint));
+        memcpy(stage->public_key, member->identity.public_key, sizeof(stage->public_key));
         placement->without_ms[i] = solution->without_ms[from->worker];
     }
 }

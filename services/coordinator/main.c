@@ -3,17 +3,18 @@
 #include "base_log.h"
 #include "base_options.h"
 #include "coordinator_io.h"
+#include "keys.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
-#define OPTION_COUNT 14
+#define OPTION_COUNT 16
 
 struct settings {
-    const char *listen, *log_level;
-    bool insecure, check;
+    const char *listen, *keys, *log_level;
+    bool insecure, any_address, check;
     struct coordinator_options core;
 };
 
@@ -43,8 +44,12 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Least time between voluntary changes of plan."},
         {"min-gain", 0, BASE_OPTION_F64, &s->core.min_gain, 0, 1, "FRACTION", NULL,
             "Least gain that a voluntary change of plan must bring."},
+        {"keys", 0, BASE_OPTION_STRING, &s->keys, 0, 0, "FOLDER", "LAYERMESH_KEYS",
+            "Key store made by 'layermesh keys init': TCP is encrypted, only its keys are let in."},
         {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
-            "Allow plain TCP beyond this host."},
+            "Without --keys: allow plain TCP, for a network that you trust."},
+        {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
+            "LAYERMESH_INSECURE_ANY_ADDRESS", "...also on every interface at once."},
         {"check", 0, BASE_OPTION_FLAG, &s->check, 0, 0, NULL, NULL, "Check the options and exit."},
         {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
             "error, warn, info or debug."},
@@ -64,7 +69,8 @@ static int check_settings(const struct settings *s, struct base_error *err)
         return base_error_set(err, BASE_INVALID,
             "--lease-ms %u is less than two heartbeats of %u ms", s->core.lease_ms,
             s->core.heartbeat_interval_ms);
-    if (net_endpoint_check(s->listen, s->insecure, err) != BASE_OK)
+    const struct net_policy policy = {s->keys != NULL, s->insecure, s->any_address, "--keys FOLDER"};
+    if (net_endpoint_check(s->listen, &policy, err) != BASE_OK)
         return base_error_prepend(err, BASE_INVALID, "--listen");
     return BASE_OK;
 }
@@ -87,12 +93,19 @@ static int serve(struct settings *s, struct base_error *err)
 {
     struct net_context *context = NULL;
     struct coordinator_io *io = NULL;
+    struct keys_identity identity;
+    char path[KEYS_PATH_BYTES];
     int rc = net_context_new(&context, err);
 
+    if (rc == BASE_OK && s->keys)
+        rc = keys_path(s->keys, KEYS_NAME_COORDINATOR, path, err);
+    if (rc == BASE_OK)
+        rc = keys_secure(context, s->keys ? path : NULL, WIRE_ROLE_COORDINATOR, true, s->insecure,
+            &identity, err);
     if (rc == BASE_OK)
         rc = pick_incarnation(&s->core.incarnation, err);
     if (rc == BASE_OK)
-        rc = coordinator_io_new(context, s->listen, &s->core, &io, err);
+        rc = coordinator_io_new(context, s->listen, s->keys, &s->core, &io, err);
     if (rc == BASE_OK)
         coordinator_io_run(io);
     coordinator_io_destroy(&io);

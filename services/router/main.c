@@ -10,14 +10,17 @@
 #include "base_log.h"
 #include "base_options.h"
 #include "gguf.h"
+#include "keys.h"
 #include "router_io.h"
 #include "text_tokenizer.h"
 
-#define OPTION_COUNT 12
+#define OPTION_COUNT 14
 
 struct settings {
     const char *model, *node_id, *log_level;
-    bool insecure;
+    const char *key;
+    bool insecure, any_address;
+    struct keys_identity identity;
     struct router_io_options io;
 };
 
@@ -44,8 +47,12 @@ static void list_options(struct settings *s, struct base_option *ret)
             "N", NULL, "Most requests that queue; more are refused."},
         {"drain-ms", 0, BASE_OPTION_U32, &s->io.drain_ms, 0, 3600000, "MS", NULL,
             "Longest wait after SIGTERM for running requests; a second signal ends it."},
+        {"key", 0, BASE_OPTION_STRING, &s->key, 0, 0, "FILE", "LAYERMESH_KEY",
+            "Key of the router, from 'layermesh keys init': TCP is encrypted."},
         {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
-            "Allow plain TCP beyond this host."},
+            "Without --key: allow plain TCP, for a network that you trust."},
+        {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
+            "LAYERMESH_INSECURE_ANY_ADDRESS", "...also on every interface at once."},
         {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
             "error, warn, info or debug."},
     };
@@ -67,8 +74,9 @@ static int check_endpoints(const struct settings *s, struct base_error *err)
         const char *option, *endpoint;
     } rows[3] = {{"--coordinator", s->io.coordinator}, {"--listen", s->io.listen},
         {"--data-listen", s->io.data_listen}};
+    const struct net_policy policy = {s->key != NULL, s->insecure, s->any_address, "--key FILE"};
     for (size_t i = 0; i < 3; i++) {
-        int rc = net_endpoint_check(rows[i].endpoint, s->insecure, err);
+        int rc = net_endpoint_check(rows[i].endpoint, &policy, err);
         if (rc != BASE_OK)
             return base_error_prepend(err, rc, "%s", rows[i].option);
     }
@@ -143,6 +151,10 @@ static int serve(struct settings *s, struct base_error *err)
     struct text_tokenizer *tokenizer = NULL;
     struct router_io *io = NULL;
     int rc = net_context_new(&context, err);
+    if (rc == BASE_OK)
+        rc = keys_secure(
+            context, s->key, WIRE_ROLE_ROUTER, true, s->insecure, &s->identity, err);
+    s->io.coordinator_key = s->identity.coordinator_key;
     if (rc == BASE_OK)
         rc = describe(s, err);
     if (rc == BASE_OK)

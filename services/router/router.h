@@ -40,7 +40,8 @@ struct router_sink {
     void *context;
     void (*send_coordinator)(void *context, const struct wire_message *message);
     /* Opens a link to the first stage and drops the old one. endpoint NULL: none. */
-    void (*link_first_stage)(void *context, uint64_t epoch, const char *endpoint);
+    void (*link_first_stage)(
+        void *context, uint64_t epoch, const char *endpoint, const char *public_key);
     /* false: the link has no room now; the step is kept and retried on tick or credit. */
     bool (*send_step)(
         void *context, const struct wire_message *message, const void *tensor, size_t bytes);

@@ -43,10 +43,11 @@ static void on_send_coordinator(void *context, const struct wire_message *messag
         base_log(BASE_LOG_WARN, "send-failed", "to=coordinator error=\"%s\"", err.text);
 }
 
-static void on_link_first_stage(void *context, uint64_t epoch, const char *endpoint)
+static void on_link_first_stage(
+    void *context, uint64_t epoch, const char *endpoint, const char *public_key)
 {
     struct router_io *self = context;
-    router_link_point(&self->link, epoch, endpoint);
+    router_link_point(&self->link, epoch, endpoint, public_key);
 }
 
 static bool on_send_step(
@@ -110,6 +111,14 @@ static void log_control(const struct wire_message *message)
             base_err_name(message->error.code), message->error.text);
 }
 
+static void admit(struct router_io *self, const struct wire_admission *admission)
+{
+    int rc = net_admit(self->context, admission->rows, admission->row_count);
+    base_log(rc == BASE_OK ? BASE_LOG_INFO : BASE_LOG_ERROR, "admission",
+        "serial=%llu keys=%zu code=%s", (unsigned long long)admission->serial,
+        admission->row_count, rc == BASE_OK ? "OK" : base_err_name(rc));
+}
+
 static void take_control(struct router_io *self)
 {
     struct net_inbound inbound = {0};
@@ -121,7 +130,10 @@ static void take_control(struct router_io *self)
         router_coordinator_connected(self->core, base_clock_us());
     for (int i = 0; i < RECEIVE_BURST && net_receive(self->control, &inbound) == BASE_OK; i++) {
         log_control(&inbound.message);
-        router_coordinator_message(self->core, base_clock_us(), &inbound.message);
+        if (inbound.message.kind == WIRE_ADMISSION)
+            admit(self, &inbound.message.admission);
+        else
+            router_coordinator_message(self->core, base_clock_us(), &inbound.message);
         net_inbound_release(&inbound);
     }
 }
@@ -270,7 +282,8 @@ static int open_sockets(struct router_io *self, struct base_error *err)
         rc = net_bind(self->context, NET_PLANE_DATA, options->data_listen, &self->data, err);
     if (rc == BASE_OK)
         rc = net_connect(
-            self->context, NET_PLANE_CONTROL, options->coordinator, &self->control, err);
+            self->context, NET_PLANE_CONTROL, options->coordinator, options->coordinator_key,
+            &self->control, err);
     if (rc == BASE_OK)
         rc = net_watch(self->control, err);
     return rc;

@@ -28,24 +28,28 @@ static void say_hello(struct router_link *self)
     self->greeted = net_send(self->socket, NULL, &hello, NULL, &err) == BASE_OK;
 }
 
-void router_link_point(struct router_link *self, uint64_t epoch, const char *endpoint)
+void router_link_point(
+    struct router_link *self, uint64_t epoch, const char *endpoint, const char *public_key)
 {
     const char *where = endpoint == NULL ? "" : endpoint;
+    const char *who = public_key == NULL ? "" : public_key;
     struct base_error err = {0};
     self->epoch = epoch;
     self->greeted = false;
     self->credit = 0;
-    if (self->socket != NULL && strcmp(self->endpoint, where) == 0) {
+    if (self->socket != NULL && strcmp(self->endpoint, where) == 0 &&
+        strcmp(self->public_key, who) == 0) {
         say_hello(self);
         return;
     }
     net_close(&self->socket);
     self->connected = false;
     (void)snprintf(self->endpoint, sizeof(self->endpoint), "%s", where);
+    (void)snprintf(self->public_key, sizeof(self->public_key), "%s", who);
     if (where[0] == 0)
         return;
-    if (net_connect(self->context, NET_PLANE_DATA, self->endpoint, &self->socket, &err) !=
-            BASE_OK ||
+    if (net_connect(self->context, NET_PLANE_DATA, self->endpoint, self->public_key,
+            &self->socket, &err) != BASE_OK ||
         net_watch(self->socket, &err) != BASE_OK) {
         base_log(
             BASE_LOG_ERROR, "link-failed", "endpoint=%s error=\"%s\"", self->endpoint, err.text);

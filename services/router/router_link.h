@@ -14,6 +14,7 @@ struct router_link {
     uint64_t incarnation;
     struct net_socket *socket; /* NULL: points nowhere */
     char endpoint[LIMIT_ENDPOINT_BYTES];
+    char public_key[LIMIT_KEY_BYTES];
     uint64_t epoch;
     bool connected;
     bool greeted; /* the hello of this epoch went out on this connection */
@@ -24,8 +25,10 @@ void router_link_init(struct router_link *self, struct net_context *context, con
     uint64_t incarnation);
 void router_link_release(struct router_link *self);
 
-/* endpoint NULL: nowhere. A connection to the same endpoint is kept; credit never is. */
-void router_link_point(struct router_link *self, uint64_t epoch, const char *endpoint);
+/* endpoint NULL: nowhere. public_key: of who serves there; NULL or "": it is plain. A connection to
+ * the same endpoint and key is kept; credit never is. */
+void router_link_point(
+    struct router_link *self, uint64_t epoch, const char *endpoint, const char *public_key);
 
 /* false: no connection, no credit, or no room; try again when something came in. */
 bool router_link_send(

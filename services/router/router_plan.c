@@ -13,7 +13,7 @@ static void deactivate(struct router *self, uint64_t now_us)
     if (self->plan.active) {
         self->plan.active = false;
         self->plan_lost_us = now_us;
-        self->sink.link_first_stage(self->sink.context, self->plan.epoch, NULL);
+        self->sink.link_first_stage(self->sink.context, self->plan.epoch, NULL, NULL);
     }
 }
 
@@ -85,7 +85,8 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
         request->started = false;
         router_request_fit(self, now_us, request);
     }
-    self->sink.link_first_stage(self->sink.context, plan->epoch, plan->stages[0].endpoint);
+    self->sink.link_first_stage(
+        self->sink.context, plan->epoch, plan->stages[0].endpoint, plan->stages[0].public_key);
     router_pump(self, now_us);
 }
 

@@ -4,6 +4,7 @@
 #include "base_log.h"
 #include "base_options.h"
 #include "base_queue.h"
+#include "keys.h"
 #include "model.h"
 #include "net.h"
 #include "tensor_matrix.h"
@@ -30,7 +31,8 @@ struct settings {
     const char *model, *coordinator, *listen, *advertise, *node_id, *log_level;
     uint64_t memory_bytes;
     uint32_t threads, probe_ms, batch_tokens_max, drain_ms;
-    bool standby, fast_float, insecure;
+    const char *key;
+    bool standby, fast_float, insecure, any_address;
 };
 
 /* All that main() owns. */
@@ -46,9 +48,10 @@ struct daemon {
     struct worker_data *data;
     struct wire_register identity;
     struct wire_rate rates[LIMIT_RATES_MAX];
+    struct keys_identity key;
 };
 
-#define OPTION_COUNT 14
+#define OPTION_COUNT 16
 
 static void list_options(struct settings *s, struct base_option *ret)
 {
@@ -77,8 +80,12 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Time to measure this machine at start."},
         {"drain-ms", 0, BASE_OPTION_U32, &s->drain_ms, 0, 3600000, "MS", NULL,
             "Longest wait after SIGTERM for the stage to move elsewhere."},
+        {"key", 0, BASE_OPTION_STRING, &s->key, 0, 0, "FILE", "LAYERMESH_KEY",
+            "Key of this worker, from 'layermesh keys issue': TCP is encrypted."},
         {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
-            "Allow plain TCP beyond this host."},
+            "Without --key: allow plain TCP, for a network that you trust."},
+        {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
+            "LAYERMESH_INSECURE_ANY_ADDRESS", "...also on every interface at once."},
         {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
             "error, warn, info or debug."},
     };
@@ -109,10 +116,11 @@ static int check_settings(const struct settings *s, struct base_error *err)
             LIMIT_NAME_BYTES - 1);
     if (s->advertise != NULL && strlen(s->advertise) >= LIMIT_ENDPOINT_BYTES)
         return base_error_set(err, BASE_INVALID, "--advertise is too long");
-    int rc = net_endpoint_check(s->coordinator, s->insecure, err);
+    const struct net_policy policy = {s->key != NULL, s->insecure, s->any_address, "--key FILE"};
+    int rc = net_endpoint_check(s->coordinator, &policy, err);
     if (rc != BASE_OK)
         return base_error_prepend(err, rc, "--coordinator");
-    rc = net_endpoint_check(s->listen, s->insecure, err);
+    rc = net_endpoint_check(s->listen, &policy, err);
     if (rc != BASE_OK)
         return base_error_prepend(err, rc, "--data-listen");
     /* Others cannot connect to a wildcard. */
@@ -218,7 +226,8 @@ static int start_threads(struct daemon *self, struct base_error *err)
     if (base_queue_new(WORKER_EVENTS_MAX, &self->events) != BASE_OK ||
         base_queue_new(NOTICES_MAX, &self->notices) != BASE_OK)
         return base_error_set(err, BASE_NOMEM, "queues between threads");
-    int rc = worker_control_new(self->context, s->coordinator, self->events, &self->control, err);
+    int rc = worker_control_new(self->context, s->coordinator, self->key.coordinator_key,
+        self->events, &self->control, err);
     if (rc == BASE_OK)
         rc = worker_compute_new(self->pool, self->events, &self->compute, err);
     if (rc == BASE_OK)
@@ -252,6 +261,9 @@ static int start_threads(struct daemon *self, struct base_error *err)
 static int start(struct daemon *self, struct base_error *err)
 {
     int rc = net_context_new(&self->context, err);
+    if (rc == BASE_OK)
+        rc = keys_secure(self->context, self->settings.key, WIRE_ROLE_WORKER, true,
+            self->settings.insecure, &self->key, err);
     if (rc == BASE_OK)
         rc = model_open(self->settings.model, &self->model, err);
     if (rc != BASE_OK)

@@ -15,6 +15,12 @@ struct worker_options {
         identity; /* sent at registration; pointers borrowed for the worker's life */
 };
 
+/* Where the next message goes. */
+struct worker_hop {
+    const char *endpoint;
+    const char *public_key; /* "": its socket is plain */
+};
+
 /* Where decisions go; everything is borrowed for the call. */
 struct worker_sink {
     void *context;
@@ -28,8 +34,8 @@ struct worker_sink {
      * of the calls (one that is refused at once may come out of turn). */
     void (*run)(void *context, const struct wire_message *step, const void *tensor, size_t bytes);
     /* (Re)opens the links to the next stage (NULL for the last) and to the router. */
-    void (*link)(
-        void *context, uint64_t epoch, const char *next_endpoint, const char *router_endpoint);
+    void (*link)(void *context, uint64_t epoch, const struct worker_hop *next,
+        const struct worker_hop *router);
     /* Sends on; the io layer queues while the link lacks credit (bounded by the credits that this
      * worker gives upstream). The tensor of STEP and RESULT is the output of the run that just
      * ended. */

@@ -18,7 +18,7 @@
 
 struct worker_control {
     struct net_context *context;
-    const char *endpoint;
+    const char *endpoint, *public_key;
     struct base_queue *events;   /* to the data thread */
     struct base_queue *outgoing; /* struct wire_message *, or the stop mark */
     pthread_t thread;
@@ -46,8 +46,8 @@ static void open_socket(struct worker_control *self)
 
     self->connected = false;
     self->heard_ms = base_clock_ms();
-    if (net_connect(self->context, NET_PLANE_CONTROL, self->endpoint, &self->socket, &err) !=
-            BASE_OK ||
+    if (net_connect(self->context, NET_PLANE_CONTROL, self->endpoint, self->public_key,
+            &self->socket, &err) != BASE_OK ||
         net_watch(self->socket, &err) != BASE_OK) {
         base_log(BASE_LOG_ERROR, "connect-failed", "coordinator=%s error=\"%s\"", self->endpoint,
             err.text);
@@ -75,6 +75,16 @@ static void take_connection_events(struct worker_control *self)
     self->connected = now_connected;
 }
 
+/* Here and not behind the queue of events, where it could find no room. */
+static void admit(struct worker_control *self, const struct wire_admission *admission)
+{
+    const int rc = net_admit(self->context, admission->rows, admission->row_count);
+
+    base_log(rc == BASE_OK ? BASE_LOG_INFO : BASE_LOG_ERROR, "admission",
+        "serial=%llu keys=%zu code=%s", (unsigned long long)admission->serial,
+        admission->row_count, rc == BASE_OK ? "OK" : base_err_name(rc));
+}
+
 static void take_messages(struct worker_control *self)
 {
     for (;;) {
@@ -86,6 +96,11 @@ static void take_messages(struct worker_control *self)
             return;
         }
         self->heard_ms = base_clock_ms();
+        if (inbound->message.kind == WIRE_ADMISSION) {
+            admit(self, &inbound->message.admission);
+            worker_inbound_destroy(&inbound);
+            continue;
+        }
         struct worker_event *event = worker_event_new(WORKER_EVENT_CONTROL);
         if (event == NULL || base_queue_count(self->events) >= WORKER_EVENTS_OTHERS) {
             base_log(BASE_LOG_WARN, "message-dropped", "from=coordinator kind=%d",
@@ -186,8 +201,8 @@ static void *control_main(void *context)
     return NULL;
 }
 
-int worker_control_new(struct net_context *context, const char *endpoint, struct base_queue *events,
-    struct worker_control **ret, struct base_error *err)
+int worker_control_new(struct net_context *context, const char *endpoint, const char *public_key,
+    struct base_queue *events, struct worker_control **ret, struct base_error *err)
 {
     struct worker_control *self = base_alloc_zeroed(1, sizeof(*self));
 
@@ -195,6 +210,7 @@ int worker_control_new(struct net_context *context, const char *endpoint, struct
         return base_error_set(err, BASE_NOMEM, "control thread");
     self->context = context;
     self->endpoint = endpoint;
+    self->public_key = public_key;
     self->events = events;
     int rc = base_queue_new(OUTGOING_MAX, &self->outgoing);
     if (rc != BASE_OK) {

@@ -9,9 +9,10 @@ struct base_queue;
 struct net_context;
 struct worker_control;
 
-/* context, endpoint and events (WORKER_EVENT_CONNECTED, _LOST, _CONTROL go there) are borrowed. */
-int worker_control_new(struct net_context *context, const char *endpoint, struct base_queue *events,
-    struct worker_control **ret, struct base_error *err);
+/* context, endpoint, its public key ("": plain) and events (WORKER_EVENT_CONNECTED, _LOST, _CONTROL
+ * go there) are borrowed. Who is admitted to this worker is taken over at once, by this thread. */
+int worker_control_new(struct net_context *context, const char *endpoint, const char *public_key,
+    struct base_queue *events, struct worker_control **ret, struct base_error *err);
 int worker_control_start(struct worker_control *self, struct base_error *err);
 
 /* Sends what was given to worker_control_send() before and ends the thread. */

@@ -120,13 +120,13 @@ static void on_run(void *context, const struct wire_message *step, const void *t
     worker_ran(self->core, base_clock_ms(), &result);
 }
 
-static void on_link(
-    void *context, uint64_t epoch, const char *next_endpoint, const char *router_endpoint)
+static void on_link(void *context, uint64_t epoch, const struct worker_hop *next,
+    const struct worker_hop *router)
 {
     struct worker_data *self = context;
 
-    worker_link_point(self->next, epoch, next_endpoint);
-    worker_link_point(self->router, epoch, router_endpoint);
+    worker_link_point(self->next, epoch, next);
+    worker_link_point(self->router, epoch, router);
 }
 
 static bool carries_output(const struct wire_message *message)

@@ -17,6 +17,7 @@ struct worker_link {
     struct worker_link_options options;
     struct net_socket *socket;
     char endpoint[LIMIT_ENDPOINT_BYTES];
+    char public_key[LIMIT_KEY_BYTES];
     uint64_t epoch;
     bool connected;
     bool greeted; /* the hello of this epoch went out on this connection */
@@ -208,8 +209,8 @@ static void open_socket(struct worker_link *self)
 {
     struct base_error err = {0};
 
-    if (net_connect(self->options.context, NET_PLANE_DATA, self->endpoint, &self->socket, &err) !=
-            BASE_OK ||
+    if (net_connect(self->options.context, NET_PLANE_DATA, self->endpoint,
+            self->public_key, &self->socket, &err) != BASE_OK ||
         net_watch(self->socket, &err) != BASE_OK) {
         base_log(BASE_LOG_ERROR, "link-failed", "link=%s endpoint=%s error=\"%s\"",
             self->options.name, self->endpoint, err.text);
@@ -217,10 +218,12 @@ static void open_socket(struct worker_link *self)
     }
 }
 
-void worker_link_point(struct worker_link *self, uint64_t epoch, const char *endpoint)
+void worker_link_point(struct worker_link *self, uint64_t epoch, const struct worker_hop *hop)
 {
-    const char *where = endpoint == NULL ? "" : endpoint;
-    bool same_place = self->socket != NULL && strcmp(self->endpoint, where) == 0;
+    const char *where = hop == NULL ? "" : hop->endpoint;
+    const char *who = hop == NULL ? "" : hop->public_key;
+    bool same_place = self->socket != NULL && strcmp(self->endpoint, where) == 0 &&
+                      strcmp(self->public_key, who) == 0;
 
     if (same_place && epoch == self->epoch)
         return;
@@ -232,6 +235,7 @@ void worker_link_point(struct worker_link *self, uint64_t epoch, const char *end
         net_close(&self->socket);
         self->connected = false;
         (void)snprintf(self->endpoint, sizeof(self->endpoint), "%s", where);
+        (void)snprintf(self->public_key, sizeof(self->public_key), "%s", who);
         if (self->endpoint[0] != 0)
             open_socket(self);
     }

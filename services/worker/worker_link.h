@@ -3,6 +3,7 @@
 #ifndef WORKER_LINK_H
 #define WORKER_LINK_H
 
+#include "worker.h"
 #include "worker_event.h"
 
 struct worker_link;
@@ -21,10 +22,10 @@ int worker_link_new(const struct worker_link_options *options, struct worker_lin
 void worker_link_destroy(struct worker_link **self_p);
 
 /*
- * Points the link at endpoint for epoch; NULL or "": nowhere. What waits of other epochs is
+ * Points the link at hop for epoch; NULL or an endpoint "": nowhere. What waits of other epochs is
  * dropped. A link that points there already is left alone.
  */
-void worker_link_point(struct worker_link *self, uint64_t epoch, const char *endpoint);
+void worker_link_point(struct worker_link *self, uint64_t epoch, const struct worker_hop *hop);
 
 /* Sends now or as soon as the other side is there and gave credit. message is copied when it must
  * wait, buffer (may be NULL) is held. Returns BASE_OK, BASE_FULL or BASE_NOMEM. */

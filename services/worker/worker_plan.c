@@ -171,10 +171,13 @@ static void prepare(struct worker *self, uint64_t now_ms, const struct wire_plan
 static void link_hops(struct worker *self)
 {
     const struct worker_slot *slot = self->serving;
-    bool is_last = slot->index + 1 == slot->plan.stage_count;
+    const struct wire_plan *plan = &slot->plan;
+    const bool is_last = slot->index + 1 == plan->stage_count;
+    const struct wire_stage *next_stage = &plan->stages[is_last ? slot->index : slot->index + 1];
+    const struct worker_hop next = {next_stage->endpoint, next_stage->public_key},
+                            router = {plan->router_endpoint, plan->router_public_key};
 
-    self->sink.link(self->sink.context, slot->plan.epoch,
-        is_last ? NULL : slot->plan.stages[slot->index + 1].endpoint, slot->plan.router_endpoint);
+    self->sink.link(self->sink.context, plan->epoch, is_last ? NULL : &next, &router);
 }
 
 void worker_activate(struct worker *self, uint64_t now_ms)
@@ -203,6 +206,13 @@ static void stop_serving(struct worker *self, uint64_t now_ms)
         worker_beat(self, now_ms);
 }
 
+static void take_router(struct wire_plan *plan, const struct wire_plan *from)
+{
+    memcpy(plan->router_endpoint, from->router_endpoint, LIMIT_ENDPOINT_BYTES);
+    memcpy(plan->router_node_id, from->router_node_id, LIMIT_NAME_BYTES);
+    memcpy(plan->router_public_key, from->router_public_key, LIMIT_KEY_BYTES);
+}
+
 static void on_active(struct worker *self, uint64_t now_ms, const struct wire_plan *plan)
 {
     size_t index;
@@ -214,9 +224,7 @@ static void on_active(struct worker *self, uint64_t now_ms, const struct wire_pl
     if (self->serving != NULL && self->serving->plan.epoch == plan->epoch) {
         /* A plan is prepared before a router is known, or activated by the first step. */
         if (strcmp(self->serving->plan.router_endpoint, plan->router_endpoint) != 0) {
-            memcpy(
-                self->serving->plan.router_endpoint, plan->router_endpoint, LIMIT_ENDPOINT_BYTES);
-            memcpy(self->serving->plan.router_node_id, plan->router_node_id, LIMIT_NAME_BYTES);
+            take_router(&self->serving->plan, plan);
             link_hops(self);
         }
         return;
@@ -225,8 +233,7 @@ static void on_active(struct worker *self, uint64_t now_ms, const struct wire_pl
         prepare(self, now_ms, plan, index, true);
         return;
     }
-    memcpy(self->pending->plan.router_endpoint, plan->router_endpoint, LIMIT_ENDPOINT_BYTES);
-    memcpy(self->pending->plan.router_node_id, plan->router_node_id, LIMIT_NAME_BYTES);
+    take_router(&self->pending->plan, plan);
     self->pending->activate_when_ready = true;
     if (self->pending->state == WORKER_LOAD_READY)
         worker_activate(self, now_ms);

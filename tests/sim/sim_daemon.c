@@ -89,7 +89,8 @@ void sim_plan_check(struct sim *self, int receiver, const struct wire_plan *plan
 
 /* ---- router ---- */
 
-static void router_link_first(void *context, uint64_t epoch, const char *endpoint)
+static void router_link_first(
+    void *context, uint64_t epoch, const char *endpoint, const char *public_key)
 {
     const struct sink_context *of = context;
     sim_link_point(of->sim, of->process, 0, epoch, endpoint);
@@ -294,12 +295,12 @@ void sim_ran(struct sim *self, int process_index, uint64_t number)
     sim_compute_next(self, process_index);
 }
 
-static void worker_links(
-    void *context, uint64_t epoch, const char *next_endpoint, const char *router_endpoint)
+static void worker_links(void *context, uint64_t epoch, const struct worker_hop *next,
+    const struct worker_hop *router)
 {
     const struct sink_context *of = context;
-    sim_link_point(of->sim, of->process, 0, epoch, next_endpoint);
-    sim_link_point(of->sim, of->process, 1, epoch, router_endpoint);
+    sim_link_point(of->sim, of->process, 0, epoch, next == NULL ? NULL : next->endpoint);
+    sim_link_point(of->sim, of->process, 1, epoch, router->endpoint);
 }
 
 static void send_on(const struct sink_context *of, int slot, const struct wire_message *message)

@@ -165,11 +165,16 @@ struct lmesh_status {
 
 /*
  * endpoint: "tcp://host:port" or "ipc://path"; NULL: the environment's LAYERMESH_ROUTER.
- * Connecting happens in the background. A connection in the clear to another machine needs
- * LAYERMESH_INSECURE=1 in the environment. On failure *ret_client is still set, to be asked for
- * the reason and destroyed, unless memory ran out (then NULL).
+ * Connecting happens in the background. Over TCP the client needs its key file ('layermesh keys
+ * issue NAME --role client'), named by the environment's LAYERMESH_KEY; in the clear it needs
+ * LAYERMESH_INSECURE=1. On failure *ret_client is still set, to be asked for the reason and
+ * destroyed, unless memory ran out (then NULL).
  */
 LMESH_API int lmesh_client_new(const char *endpoint, struct lmesh_client **ret_client);
+
+/* The same with the path of the key file; NULL: LAYERMESH_KEY. It is read during the call. */
+LMESH_API int lmesh_client_new_with_key(
+    const char *endpoint, const char *key_file, struct lmesh_client **ret_client);
 
 /* Frees and nulls. Requests that still exist fail from then on; destroy them too. */
 LMESH_API void lmesh_client_destroy(struct lmesh_client **client);

@@ -46,6 +46,7 @@ static inline struct net_context *new_context(void)
     struct base_error err = {0};
 
     cr_assert_eq(net_context_new(&context, &err), BASE_OK, "%s", err.text);
+    net_context_allow_plain(context);
     return context;
 }
 
@@ -54,6 +55,7 @@ static inline struct net_socket *new_router(struct net_context *context, enum ne
     struct net_socket *socket = NULL;
     struct base_error err = {0};
 
+    net_context_allow_plain(context);
     cr_assert_eq(
         net_bind(context, plane, "tcp://127.0.0.1:*", &socket, &err), BASE_OK, "%s", err.text);
     return socket;
@@ -66,7 +68,8 @@ static inline struct net_socket *new_dealer(
     struct net_socket *socket = NULL;
     struct base_error err = {0};
 
-    cr_assert_eq(net_connect(context, plane, endpoint, &socket, &err), BASE_OK, "%s", err.text);
+    net_context_allow_plain(context);
+    cr_assert_eq(net_connect(context, plane, endpoint, NULL, &socket, &err), BASE_OK, "%s", err.text);
     cr_assert_eq(net_watch(socket, &err), BASE_OK, "%s", err.text);
     watch_soon(socket, 0, 1);
     return socket;

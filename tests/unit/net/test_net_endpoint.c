@@ -8,17 +8,22 @@
 
 struct check {
     const char *endpoint;
-    int code;          /* without --insecure */
-    int code_insecure; /* with it */
+    int code;          /* without key and --insecure */
+    int code_insecure; /* with --insecure */
 };
 
+static const struct net_policy closed = {.cure = "--key FILE"},
+                               insecure = {.insecure = true, .cure = "--key FILE"},
+                               any_address = {.insecure = true, .any_address = true, .cure = "-"},
+                               keyed = {.has_key = true, .cure = "-"};
+
 static const struct check checks[] = {
-    {"tcp://127.0.0.1:5000", BASE_OK, BASE_OK},
-    {"tcp://127.0.0.1:*", BASE_OK, BASE_OK},
-    {"tcp://127.255.0.9:1", BASE_OK, BASE_OK},
-    {"tcp://[::1]:5000", BASE_OK, BASE_OK},
-    {"tcp://[0:0::1]:5000", BASE_OK, BASE_OK},
-    {"tcp://localhost:65535", BASE_OK, BASE_OK},
+    {"tcp://127.0.0.1:5000", BASE_DENIED, BASE_OK},
+    {"tcp://127.0.0.1:*", BASE_DENIED, BASE_OK},
+    {"tcp://127.255.0.9:1", BASE_DENIED, BASE_OK},
+    {"tcp://[::1]:5000", BASE_DENIED, BASE_OK},
+    {"tcp://[0:0::1]:5000", BASE_DENIED, BASE_OK},
+    {"tcp://localhost:65535", BASE_DENIED, BASE_OK},
     {"ipc:///run/layermesh/control", BASE_OK, BASE_OK},
     {"ipc://relative", BASE_OK, BASE_OK},
     {"ipc://@abstract", BASE_OK, BASE_OK},
@@ -32,9 +37,9 @@ static const struct check checks[] = {
     {"tcp://127.1:5000", BASE_DENIED, BASE_OK},
     {"tcp://[fe80::1]:5000", BASE_DENIED, BASE_OK},
     {"tcp://[::ffff:10.0.0.1]:5000", BASE_DENIED, BASE_OK},
-    {"tcp://*:5000", BASE_DENIED, BASE_OK},
-    {"tcp://0.0.0.0:5000", BASE_DENIED, BASE_OK},
-    {"tcp://[::]:5000", BASE_DENIED, BASE_OK},
+    {"tcp://*:5000", BASE_DENIED, BASE_DENIED},
+    {"tcp://0.0.0.0:5000", BASE_DENIED, BASE_DENIED},
+    {"tcp://[::]:5000", BASE_DENIED, BASE_DENIED},
     {"", BASE_INVALID, BASE_INVALID},
     {"127.0.0.1:5000", BASE_INVALID, BASE_INVALID},
     {"TCP://127.0.0.1:5000", BASE_INVALID, BASE_INVALID},
@@ -62,16 +67,22 @@ Test(net_endpoint, each_is_judged_as_the_table_says)
 {
     for (size_t i = 0; i < sizeof(checks) / sizeof(checks[0]); i++) {
         struct base_error err = {0};
-        cr_assert_eq(net_endpoint_check(checks[i].endpoint, false, &err), checks[i].code, "%s: %s",
-            checks[i].endpoint, err.text);
+        cr_assert_eq(net_endpoint_check(checks[i].endpoint, &closed, &err), checks[i].code,
+            "%s: %s", checks[i].endpoint, err.text);
         if (checks[i].code != BASE_OK)
             cr_assert(strstr(err.text, checks[i].endpoint) != NULL, "%s", err.text);
         if (checks[i].code == BASE_DENIED) {
             cr_assert(strstr(err.text, "--insecure") != NULL, "%s", err.text);
-            cr_assert(strstr(err.text, "encryption is not built in yet") != NULL);
+            cr_assert(strstr(err.text, "--key FILE") != NULL, "%s", err.text);
         }
-        cr_assert_eq(net_endpoint_check(checks[i].endpoint, true, NULL), checks[i].code_insecure,
-            "%s", checks[i].endpoint);
+        cr_assert_eq(net_endpoint_check(checks[i].endpoint, &insecure, &err),
+            checks[i].code_insecure, "%s", checks[i].endpoint);
+        if (checks[i].code_insecure == BASE_DENIED)
+            cr_assert(strstr(err.text, "--insecure-any-address") != NULL, "%s", err.text);
+        /* A key, or both choices, open every endpoint that can be used at all. */
+        const int last = checks[i].code == BASE_INVALID ? BASE_INVALID : BASE_OK;
+        cr_assert_eq(net_endpoint_check(checks[i].endpoint, &any_address, NULL), last);
+        cr_assert_eq(net_endpoint_check(checks[i].endpoint, &keyed, NULL), last);
     }
 }
 
@@ -80,12 +91,12 @@ Test(net_endpoint, too_long_is_refused)
     char endpoint[600] = "ipc://";
 
     memset(endpoint + 6, 'a', 108);
-    cr_assert_eq(net_endpoint_check(endpoint, true, NULL), BASE_INVALID);
+    cr_assert_eq(net_endpoint_check(endpoint, &insecure, NULL), BASE_INVALID);
     endpoint[6 + 107] = 0;
-    cr_assert_eq(net_endpoint_check(endpoint, true, NULL), BASE_OK);
+    cr_assert_eq(net_endpoint_check(endpoint, &insecure, NULL), BASE_OK);
     memset(endpoint, 'a', sizeof(endpoint) - 1);
     memcpy(endpoint, "inproc://", 9);
-    cr_assert_eq(net_endpoint_check(endpoint, true, NULL), BASE_INVALID);
+    cr_assert_eq(net_endpoint_check(endpoint, &insecure, NULL), BASE_INVALID);
 }
 
 static char folder[] = "net-test-XXXXXX";

@@ -32,7 +32,7 @@ Test(net_socket, endpoints_that_cannot_be_opened_say_so)
     cr_assert_eq(
         net_bind(context, NET_PLANE_DATA, "ipc://no/such/folder/s", &socket, &err), BASE_IO);
     cr_assert_eq(
-        net_connect(context, NET_PLANE_DATA, "tcp://127.0.0.1", &socket, &err), BASE_INVALID);
+        net_connect(context, NET_PLANE_DATA, "tcp://127.0.0.1", NULL, &socket, &err), BASE_INVALID);
     cr_assert_null(socket);
     net_close(&router);
     net_context_destroy(&context);
@@ -84,7 +84,7 @@ Test(net_socket, sending_before_a_connection_is_refused_not_queued)
 
     /* Never bound so far: a listener that is being closed still takes connections for a moment. */
     (void)snprintf(endpoint, sizeof(endpoint), "ipc://@layermesh-test-socket-%d", (int)getpid());
-    cr_assert_eq(net_connect(context, NET_PLANE_CONTROL, endpoint, &dealer, NULL), BASE_OK);
+    cr_assert_eq(net_connect(context, NET_PLANE_CONTROL, endpoint, NULL, &dealer, NULL), BASE_OK);
     for (uint64_t i = 0; i < 20; i++)
         cr_assert_eq(send_credit(dealer, NULL, i), BASE_AGAIN);
     cr_assert_eq(net_watch(dealer, NULL), BASE_OK);

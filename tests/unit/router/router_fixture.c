@@ -18,7 +18,8 @@ static void send_coordinator(void *context, const struct wire_message *message)
     self->coordinator[self->coordinator_count++] = *message;
 }
 
-static void link_first_stage(void *context, uint64_t epoch, const char *endpoint)
+static void link_first_stage(
+    void *context, uint64_t epoch, const char *endpoint, const char *public_key)
 {
     struct fixture *self = context;
     self->linked_epoch = epoch;

@@ -21,6 +21,7 @@ static struct pair pair_new(void)
     struct pair pair = {0};
     struct base_error err = {0};
     cr_assert_eq(net_context_new(&pair.context, &err), BASE_OK, "%s", err.text);
+    net_context_allow_plain(pair.context);
     cr_assert_eq(
         net_bind(pair.context, NET_PLANE_DATA, "tcp://127.0.0.1:*", &pair.stage, &err), BASE_OK);
     router_link_init(&pair.link, pair.context, "router-a", 11);
@@ -86,7 +87,7 @@ Test(router_link, greets_then_sends_as_much_as_it_has_credit_for)
 {
     struct pair pair = pair_new();
     cr_assert_not(send_step(&pair, 3), "it points nowhere");
-    router_link_point(&pair.link, 3, net_endpoint(pair.stage));
+    router_link_point(&pair.link, 3, net_endpoint(pair.stage), NULL);
     cr_assert_not(send_step(&pair, 3));
     cr_assert_eq(stage_gets(&pair), WIRE_LINK_HELLO);
     cr_assert_not(send_step(&pair, 3), "no credit yet");
@@ -104,17 +105,17 @@ Test(router_link, greets_then_sends_as_much_as_it_has_credit_for)
 Test(router_link, a_new_epoch_greets_again_and_keeps_no_credit)
 {
     struct pair pair = pair_new();
-    router_link_point(&pair.link, 3, net_endpoint(pair.stage));
+    router_link_point(&pair.link, 3, net_endpoint(pair.stage), NULL);
     cr_assert_eq(stage_gets(&pair), WIRE_LINK_HELLO);
     give_credit(&pair, 3, 2);
     wait_for_credit(&pair, 2);
-    router_link_point(&pair.link, 4, net_endpoint(pair.stage));
+    router_link_point(&pair.link, 4, net_endpoint(pair.stage), NULL);
     cr_assert_not(send_step(&pair, 4));
     cr_assert_eq(stage_gets(&pair), WIRE_LINK_HELLO);
     give_credit(&pair, 4, 1);
     wait_for_credit(&pair, 3);
     cr_assert(send_step(&pair, 4));
-    router_link_point(&pair.link, 4, NULL);
+    router_link_point(&pair.link, 4, NULL, NULL);
     cr_assert_null(pair.link.socket);
     cr_assert_not(send_step(&pair, 4));
     pair_release(&pair);
@@ -125,7 +126,7 @@ Test(router_link, a_connection_that_comes_back_starts_without_credit)
     struct pair pair = pair_new();
     struct base_error err = {0};
     char endpoint[LIMIT_ENDPOINT_BYTES];
-    router_link_point(&pair.link, 3, net_endpoint(pair.stage));
+    router_link_point(&pair.link, 3, net_endpoint(pair.stage), NULL);
     cr_assert_eq(stage_gets(&pair), WIRE_LINK_HELLO);
     give_credit(&pair, 3, 2);
     wait_for_credit(&pair, 2);

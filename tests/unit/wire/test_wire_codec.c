@@ -20,7 +20,7 @@ static const struct {
     {WIRE_REGISTERED, " 1 2 3 4 5 6 "},
     {WIRE_HEARTBEAT, " 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 "},
     {WIRE_HEARTBEAT_ACK, " 1 2 "},
-    {WIRE_PLAN, " 1 2 3 4.1 4.2 4.3 4.4 4.5 4.6 4.7 4.8 5 6 7 8 9 10 11 12 13.1 13.2 13.3 "},
+    {WIRE_PLAN, " 1 2 3 4.1 4.2 4.3 4.4 4.5 4.6 4.7 4.8 4.9 5 6 7 8 9 10 11 12 13.1 13.2 13.3 14 "},
     {WIRE_STAGE_STATUS, " 1 2 3 4 5 6.1 6.2 6.3 "},
     {WIRE_SUSPECT, " 1 2 3 "},
     {WIRE_DRAIN, " 1 "},
@@ -46,6 +46,9 @@ static const struct {
     {WIRE_FINAL, " 1 2 3.1 3.2 3.3 4 5 6 7 8 9 10 11 12 "},
     {WIRE_ROUTER_STATUS_QUERY, " "},
     {WIRE_ROUTER_STATUS, " 1 2 3 4 5 6 7 "},
+    {WIRE_ADMISSION, " 1 2.1 2.2 2.3 "},
+    {WIRE_ENROL, " 1 2 "},
+    {WIRE_ENROLLED, " 1 2 "},
 };
 
 static uint64_t varint(const uint8_t **at)

@@ -163,6 +163,34 @@ Test(wire_fields, a_plan_that_runs_covers_every_block)
     }
 }
 
+Test(wire_fields, keys_are_forty_characters)
+{
+    sample(WIRE_PLAN);
+    BAD_ROW(wire_stage, plan.stages, 0, public_key[39], 0, "PLAN.stages.public_key");
+    BAD_ROW(wire_stage, plan.stages, 0, public_key[3], '~', "PLAN.stages.public_key");
+    GOOD(plan.router_public_key[0], 0);
+    BAD(plan.router_public_key[7], '"', "PLAN.router_public_key");
+    sample(WIRE_ADMISSION);
+    BAD_ROW(wire_admitted, admission.rows, 0, public_key[0], 0, "ADMISSION.rows.public_key");
+    BAD_ROW(wire_admitted, admission.rows, 0, role, (enum wire_role)0, "ADMISSION.rows.role");
+    BAD_ROW(wire_admitted, admission.rows, 0, role, (enum wire_role)7, "ADMISSION.rows.role");
+    BAD_ROW(wire_admitted, admission.rows, 0, name[0], 0, "ADMISSION.rows.name");
+    BAD_ROW(wire_admitted, admission.rows, 0, name[0], '/', "ADMISSION.rows.name");
+    static struct wire_admitted many[LIMIT_KEYS_MAX + 1];
+    for (size_t i = 0; i <= LIMIT_KEYS_MAX; i++)
+        many[i] = message.admission.rows[0];
+    message.admission.rows = many;
+    BAD(admission.row_count, LIMIT_KEYS_MAX + 1, "ADMISSION.rows");
+    message.admission.rows = many;
+    GOOD(admission.row_count, LIMIT_KEYS_MAX); /* a full set fits into one message */
+    sample(WIRE_ENROL);
+    BAD(enrol.node_id[0], 0, "ENROL.node_id");
+    BAD(enrol.public_key[0], 0, "ENROL.public_key");
+    sample(WIRE_ENROLLED);
+    BAD(enrolled.role, (enum wire_role)0, "ENROLLED.role");
+    GOOD(enrolled.router_public_key[0], 0);
+}
+
 Test(wire_fields, a_plan_that_cannot_run_says_why)
 {
     sample(WIRE_PLAN);

@@ -7,7 +7,8 @@ const enum wire_kind wire_sample_kinds[WIRE_SAMPLE_KINDS] = {WIRE_REGISTER, WIRE
     WIRE_HEARTBEAT, WIRE_HEARTBEAT_ACK, WIRE_PLAN, WIRE_STAGE_STATUS, WIRE_SUSPECT, WIRE_DRAIN,
     WIRE_GOODBYE, WIRE_PROBE, WIRE_STATUS_QUERY, WIRE_STATUS_REPLY, WIRE_ERROR, WIRE_STEP,
     WIRE_RESULT, WIRE_STEP_ERROR, WIRE_LINK_HELLO, WIRE_CREDIT, WIRE_GENERATE, WIRE_SCORE,
-    WIRE_CANCEL, WIRE_PING, WIRE_PARTIAL, WIRE_FINAL, WIRE_ROUTER_STATUS_QUERY, WIRE_ROUTER_STATUS};
+    WIRE_CANCEL, WIRE_PING, WIRE_PARTIAL, WIRE_FINAL, WIRE_ROUTER_STATUS_QUERY, WIRE_ROUTER_STATUS,
+    WIRE_ADMISSION, WIRE_ENROL, WIRE_ENROLLED};
 
 struct maker {
     uint64_t state;
@@ -79,6 +80,14 @@ static void text(struct maker *self, char *out, size_t capacity)
         memcpy(out + at, character, bytes);
         at += bytes;
     } while (at < want);
+}
+
+static void key(struct maker *self, char *out)
+{
+    static const char letters[] = "09azAZ.-:+=^!/*?&<>()[]{}@%$#";
+
+    for (uint32_t i = 0; i + 1 < LIMIT_KEY_BYTES; i++)
+        out[i] = letters[between(self, 0, sizeof(letters) - 2)];
 }
 
 static struct wire_bytes bytes(struct maker *self, uint32_t most)
@@ -190,6 +199,7 @@ static void make_plan(struct maker *self, struct wire_plan *ret)
         stages[i].weight_bytes = any64(self);
         stages[i].kv_bytes = any64(self);
         stages[i].predicted_ms = part(self);
+        key(self, stages[i].public_key);
     }
     ret->stages = stages;
     name(self, ret->router_node_id);
@@ -201,6 +211,22 @@ static void make_plan(struct maker *self, struct wire_plan *ret)
     ret->vocab_size = between(self, 1, LIMIT_VOCAB_MAX);
     text(self, ret->reason, sizeof(ret->reason));
     fault(self, &ret->error);
+    key(self, ret->router_public_key);
+}
+
+static void make_admission(struct maker *self, struct wire_admission *ret)
+{
+    ret->serial = any64(self);
+    ret->row_count = between(self, 1, 40);
+    struct wire_admitted *admitted = rows(self, ret->row_count, sizeof(*admitted));
+    for (size_t i = 0; i < ret->row_count; i++) {
+        key(self, admitted[i].public_key);
+        admitted[i].role = (enum wire_role)between(self, WIRE_ROLE_WORKER, WIRE_ROLE_JOIN);
+        name(self, admitted[i].name);
+        if (i % 2 == 0)
+            admitted[i].name[strlen(admitted[i].name) - 1] = '*';
+    }
+    ret->rows = admitted;
 }
 
 static void make_status_reply(struct maker *self, struct wire_status_reply *ret)
@@ -447,6 +473,17 @@ static void make_control(struct maker *self, struct wire_message *ret)
         break;
     case WIRE_ERROR:
         fault(self, &ret->error);
+        break;
+    case WIRE_ADMISSION:
+        make_admission(self, &ret->admission);
+        break;
+    case WIRE_ENROL:
+        name(self, ret->enrol.node_id);
+        key(self, ret->enrol.public_key);
+        break;
+    case WIRE_ENROLLED:
+        ret->enrolled.role = (enum wire_role)between(self, WIRE_ROLE_WORKER, WIRE_ROLE_JOIN);
+        key(self, ret->enrolled.router_public_key);
         break;
     case WIRE_ROUTER_STATUS:
         ret->router_status = (struct wire_router_status){.ready = true,

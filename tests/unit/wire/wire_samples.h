@@ -5,7 +5,7 @@
 #include "base_arena.h"
 #include "wire_codec.h"
 
-#define WIRE_SAMPLE_KINDS 26
+#define WIRE_SAMPLE_KINDS 29
 
 extern const enum wire_kind wire_sample_kinds[WIRE_SAMPLE_KINDS];
 

@@ -115,7 +115,7 @@ TestSuite(worker_link, .timeout = 30);
 Test(worker_link, says_hello_and_sends_as_much_as_it_has_credit)
 {
     start(true);
-    worker_link_point(link_, 3, endpoint);
+    worker_link_point(link_, 3, &(struct worker_hop){endpoint, ""});
     for (uint64_t id = 1; id <= 3; id++)
         cr_assert_eq(send_step(3, id), BASE_OK);
     assert_hello(3);
@@ -136,7 +136,7 @@ Test(worker_link, says_hello_and_sends_as_much_as_it_has_credit)
 Test(worker_link, without_credit_rules_it_sends_at_once)
 {
     start(false);
-    worker_link_point(link_, 3, endpoint);
+    worker_link_point(link_, 3, &(struct worker_hop){endpoint, ""});
     cr_assert_eq(send_step(3, 1), BASE_OK);
     assert_hello(3);
     assert_step(1);
@@ -148,7 +148,7 @@ Test(worker_link, what_waits_is_bounded_and_leaves_in_order)
     uint64_t id = 1;
 
     start(true);
-    worker_link_point(link_, 3, endpoint);
+    worker_link_point(link_, 3, &(struct worker_hop){endpoint, ""});
     while (send_step(3, id) == BASE_OK)
         cr_assert_lt(id++, 1000);
     cr_assert_eq(send_step(3, id), BASE_FULL);
@@ -162,16 +162,16 @@ Test(worker_link, what_waits_is_bounded_and_leaves_in_order)
 Test(worker_link, a_new_epoch_says_hello_again_and_drops_what_is_old)
 {
     start(true);
-    worker_link_point(link_, 3, endpoint);
+    worker_link_point(link_, 3, &(struct worker_hop){endpoint, ""});
     assert_hello(3);
     cr_assert_eq(send_step(3, 1), BASE_OK);
-    worker_link_point(link_, 4, endpoint);
+    worker_link_point(link_, 4, &(struct worker_hop){endpoint, ""});
     cr_assert_eq(send_step(4, 1), BASE_OK);
     assert_hello(4);
     give_credit(4, 2);
     assert_step(1);
     cr_assert_eq(heard(100), 0);
-    worker_link_point(link_, 4, endpoint); /* nothing new */
+    worker_link_point(link_, 4, &(struct worker_hop){endpoint, ""}); /* nothing new */
     cr_assert_eq(heard(100), 0);
     stop();
 }
@@ -179,7 +179,7 @@ Test(worker_link, a_new_epoch_says_hello_again_and_drops_what_is_old)
 Test(worker_link, a_connection_that_broke_starts_anew_without_credit)
 {
     start(true);
-    worker_link_point(link_, 3, endpoint);
+    worker_link_point(link_, 3, &(struct worker_hop){endpoint, ""});
     assert_hello(3);
     give_credit(3, 5);
     cr_assert_eq(send_step(3, 1), BASE_OK);
@@ -200,11 +200,11 @@ Test(worker_link, a_connection_that_broke_starts_anew_without_credit)
 Test(worker_link, pointing_nowhere_keeps_what_waits_for_the_epoch)
 {
     start(false);
-    worker_link_point(link_, 3, "");
+    worker_link_point(link_, 3, &(struct worker_hop){"", ""});
     cr_assert_null(worker_link_socket(link_));
     cr_assert_eq(send_step(3, 1), BASE_OK);
     worker_link_service(link_);
-    worker_link_point(link_, 3, endpoint);
+    worker_link_point(link_, 3, &(struct worker_hop){endpoint, ""});
     assert_hello(3);
     assert_step(1);
     worker_link_point(link_, 0, NULL);

@@ -64,14 +64,14 @@ static void on_run(void *context, const struct wire_message *step, const void *t
     add_message(context, RECORDER_RUN, step);
 }
 
-static void on_link(
-    void *context, uint64_t epoch, const char *next_endpoint, const char *router_endpoint)
+static void on_link(void *context, uint64_t epoch, const struct worker_hop *next,
+    const struct worker_hop *router)
 {
     struct recorder_call *call = add(context, RECORDER_LINK);
 
     call->epoch = epoch;
-    (void)snprintf(call->next, sizeof(call->next), "%s", next_endpoint ? next_endpoint : "-");
-    (void)snprintf(call->router, sizeof(call->router), "%s", router_endpoint);
+    (void)snprintf(call->next, sizeof(call->next), "%s", next ? next->endpoint : "-");
+    (void)snprintf(call->router, sizeof(call->router), "%s", router->endpoint);
 }
 
 static void on_next(void *context, const struct wire_message *message)
