@@ -32,15 +32,15 @@ int keys_identity_read(const char *path, struct keys_identity *ret, struct base_
 
 /* Writes a new file, on disk when it returns; replaces one that exists only when replace is set.
  * Returns BASE_OK, BASE_FULL (it exists) or BASE_IO. */
-int keys_identity_write(const char *path, const struct keys_identity *identity, bool replace,
-    struct base_error *err);
+int keys_identity_write(
+    const char *path, const struct keys_identity *identity, bool replace, struct base_error *err);
 
 /* Overwrites what was secret. */
 void keys_identity_forget(struct keys_identity *self);
 
 /* Whether role is one that may be used with this file; *err says which file and role if not. */
-int keys_identity_expect(const struct keys_identity *self, const char *path,
-    enum wire_role role, struct base_error *err);
+int keys_identity_expect(const struct keys_identity *self, const char *path, enum wire_role role,
+    struct base_error *err);
 
 /*
  * What every program does at start, before its first socket. path NULL: it has no key, and plain TCP
@@ -76,12 +76,12 @@ struct keys_stamp {
 };
 
 /* folder/name into path. Returns BASE_OK or BASE_INVALID when that is too long. */
-int keys_path(const char *folder, const char *name, char ret_path[KEYS_PATH_BYTES],
-    struct base_error *err);
+int keys_path(
+    const char *folder, const char *name, char ret_path[KEYS_PATH_BYTES], struct base_error *err);
 
 /* Returns BASE_OK, or as keys_identity_read(). The rows are released by keys_store_release(). */
-int keys_store_read(
-    const char *folder, struct keys_store *ret, struct keys_stamp *ret_stamp, struct base_error *err);
+int keys_store_read(const char *folder, struct keys_store *ret, struct keys_stamp *ret_stamp,
+    struct base_error *err);
 void keys_store_release(struct keys_store *self);
 
 /* Whether the store on disk may differ from what stamp was made of. */

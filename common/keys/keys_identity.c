@@ -76,8 +76,7 @@ static int parse(const char *path, char *text, struct keys_identity *ret, struct
     }
     struct net_key derived = ret->key;
     const int rc = net_key_derive(&derived, err);
-    const bool is_pair =
-        rc == BASE_OK && strcmp(derived.public_key, ret->key.public_key) == 0;
+    const bool is_pair = rc == BASE_OK && strcmp(derived.public_key, ret->key.public_key) == 0;
     net_key_forget(&derived);
     if (!is_pair || ret->role == 0 || ret->name[0] == 0 || ret->coordinator_key[0] == 0)
         return base_error_set(err, BASE_MALFORMED,
@@ -113,11 +112,11 @@ int keys_identity_write(
         identity->key.secret_key, identity->coordinator_key);
 
     if (identity->router_key[0] != 0)
-        bytes += snprintf(text + bytes, sizeof(text) - (size_t)bytes, "router %s\n",
-            identity->router_key);
+        bytes += snprintf(
+            text + bytes, sizeof(text) - (size_t)bytes, "router %s\n", identity->router_key);
     if (identity->coordinator[0] != 0)
-        bytes += snprintf(text + bytes, sizeof(text) - (size_t)bytes, "endpoint %s\n",
-            identity->coordinator);
+        bytes += snprintf(
+            text + bytes, sizeof(text) - (size_t)bytes, "endpoint %s\n", identity->coordinator);
     const int rc = keys_text_write(path, text, (size_t)bytes, replace, err);
     explicit_bzero(text, sizeof(text));
     return rc;
@@ -128,8 +127,8 @@ void keys_identity_forget(struct keys_identity *self)
     explicit_bzero(self, sizeof(*self));
 }
 
-int keys_identity_expect(const struct keys_identity *self, const char *path,
-    enum wire_role role, struct base_error *err)
+int keys_identity_expect(
+    const struct keys_identity *self, const char *path, enum wire_role role, struct base_error *err)
 {
     if (self->role == role)
         return BASE_OK;

@@ -14,8 +14,8 @@ int keys_text_read(
     const char *path, char **ret_text, struct keys_stamp *ret_stamp, struct base_error *err);
 
 /* Writes path by way of a file beside it, synced; mode 0600. replace: also if path exists. */
-int keys_text_write(const char *path, const char *text, size_t bytes, bool replace,
-    struct base_error *err);
+int keys_text_write(
+    const char *path, const char *text, size_t bytes, bool replace, struct base_error *err);
 
 /* Cuts the next line off *rest into words. Returns their number; -1 at the end. Too many words
  * count as KEYS_WORDS_MAX + 1. */

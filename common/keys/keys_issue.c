@@ -86,8 +86,8 @@ int keys_store_init(const char *folder, struct base_error *err)
 }
 
 /* Lock and contents, for a change. */
-static int open_store(const char *folder, bool wait, int *ret_lock, struct keys_store *ret,
-    struct base_error *err)
+static int open_store(
+    const char *folder, bool wait, int *ret_lock, struct keys_store *ret, struct base_error *err)
 {
     int rc = keys_store_lock(folder, wait, ret_lock, err);
 
@@ -110,8 +110,7 @@ static int write_and_close(
 }
 
 /* The public keys that everybody of the mesh must know. */
-static int take_anchors(
-    struct keys_store *store, struct keys_identity *ret, struct base_error *err)
+static int take_anchors(struct keys_store *store, struct keys_identity *ret, struct base_error *err)
 {
     const uint64_t now_s = keys_now_s();
     const struct keys_row *coordinator =
@@ -139,7 +138,8 @@ int keys_store_issue(const char *folder, enum wire_role role, const char *name, 
             "rest",
             name, LIMIT_NAME_BYTES - 1);
     if (role == WIRE_ROLE_COORDINATOR || role == WIRE_ROLE_JOIN)
-        return base_error_set(err, BASE_INVALID, "a key for a %s is not issued", net_role_name(role));
+        return base_error_set(
+            err, BASE_INVALID, "a key for a %s is not issued", net_role_name(role));
     int rc = open_store(folder, true, &lock, &store, err);
     if (rc != BASE_OK)
         return rc;
@@ -175,4 +175,3 @@ int keys_store_revoke(
         rc = base_error_set(err, BASE_NOT_FOUND, "the store has no key for %s to revoke", name);
     return write_and_close(folder, rc, lock, &store, err);
 }
-

@@ -11,12 +11,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define HEAD            "layermesh-store"
-#define VERSION         "1"
-#define ROW_WORDS       9
-#define ROW_BYTES_MAX   320
-#define KEEP_TOKENS_S   604800u
-#define NONE            "-"
+#define HEAD          "layermesh-store"
+#define VERSION       "1"
+#define ROW_WORDS     9
+#define ROW_BYTES_MAX 320
+#define KEEP_TOKENS_S 604800u
+#define NONE          "-"
 
 int keys_path(
     const char *folder, const char *name, char ret_path[KEYS_PATH_BYTES], struct base_error *err)
@@ -153,8 +153,8 @@ int keys_store_write(const char *folder, struct keys_store *self, struct base_er
     if (text == NULL)
         return base_error_set(err, BASE_NOMEM, "%s: no memory", path);
     self->serial++;
-    size_t used = (size_t)snprintf(
-        text, capacity, HEAD " " VERSION "\nserial %" PRIu64 "\n", self->serial);
+    size_t used =
+        (size_t)snprintf(text, capacity, HEAD " " VERSION "\nserial %" PRIu64 "\n", self->serial);
     for (size_t i = 0; i < self->count; i++) {
         const struct keys_row *row = &self->rows[i];
         used += (size_t)snprintf(text + used, capacity - used,

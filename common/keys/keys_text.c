@@ -91,8 +91,7 @@ static void sync_folder(const char *path)
     char folder[KEYS_PATH_BYTES];
     const char *slash = strrchr(path, '/');
 
-    (void)snprintf(
-        folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path + 1),
+    (void)snprintf(folder, sizeof(folder), "%.*s", slash == NULL ? 1 : (int)(slash - path + 1),
         slash == NULL ? "." : path);
     const int fd = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd >= 0) {

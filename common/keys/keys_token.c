@@ -17,8 +17,8 @@ int keys_token_parse(const char *line, struct keys_token *ret, struct base_error
 
     if (bytes <= head || bytes - head >= LIMIT_ENDPOINT_BYTES || strncmp(line, MARK, mark) != 0 ||
         line[mark + HEX_BYTES] != '.' || line[head - 1] != '.')
-        return base_error_set(err, BASE_INVALID,
-            "this is no join token: it is one word that starts with " MARK);
+        return base_error_set(
+            err, BASE_INVALID, "this is no join token: it is one word that starts with " MARK);
     memcpy(hex, line + mark, HEX_BYTES);
     bool is_valid = net_key_from_hex(hex, token.coordinator_key);
     memcpy(hex, line + mark + HEX_BYTES + 1, HEX_BYTES);
@@ -83,8 +83,8 @@ int keys_token_issue(const char *folder, enum wire_role role, const char *name, 
     keys_store_unlock(lock);
     if (rc == BASE_OK) {
         net_key_to_hex(key.secret_key, secret_hex);
-        (void)snprintf(ret_line, KEYS_TOKEN_BYTES, MARK "%s.%s.%s", public_hex, secret_hex,
-            coordinator);
+        (void)snprintf(
+            ret_line, KEYS_TOKEN_BYTES, MARK "%s.%s.%s", public_hex, secret_hex, coordinator);
         explicit_bzero(secret_hex, sizeof(secret_hex));
     }
     net_key_forget(&key);

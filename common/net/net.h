@@ -50,10 +50,10 @@ int net_context_signal_fd(const struct net_context *self);
 
 /* What the operator has chosen for TCP. */
 struct net_policy {
-    bool has_key;      /* every TCP socket is encrypted */
-    bool insecure;     /* --insecure: plain TCP is allowed when there is no key... */
-    bool any_address;  /* --insecure-any-address: ...also on a wildcard address */
-    const char *cure;  /* how to give a key, for messages: "--key FILE" */
+    bool has_key;     /* every TCP socket is encrypted */
+    bool insecure;    /* --insecure: plain TCP is allowed when there is no key... */
+    bool any_address; /* --insecure-any-address: ...also on a wildcard address */
+    const char *cure; /* how to give a key, for messages: "--key FILE" */
 };
 
 /*
@@ -114,7 +114,7 @@ int net_send(struct net_socket *self, const struct net_peer *to, const struct wi
 
 /* One received message; release it before the next receive on a small budget. */
 struct net_inbound {
-    struct net_peer from;   /* ROUTER only */
+    struct net_peer from;  /* ROUTER only */
     struct net_sender who; /* ROUTER only; role 0 on a plain socket */
     struct wire_message message;
     const void *tensor; /* tensor frame, unaligned, or NULL; valid until release */

@@ -9,8 +9,8 @@
 
 static int compare(const void *a, const void *b)
 {
-    return strcmp(
-        ((const struct wire_admitted *)a)->public_key, ((const struct wire_admitted *)b)->public_key);
+    return strcmp(((const struct wire_admitted *)a)->public_key,
+        ((const struct wire_admitted *)b)->public_key);
 }
 
 int net_admission_init(struct net_admission *self)

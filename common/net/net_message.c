@@ -205,8 +205,8 @@ struct reason {
  * Whose message this is, by the key of its connection as the set of keys stands now. libzmq 4.3.4
  * has the key on every frame but the first, which the routing id is.
  */
-static int identify(struct net_socket *self, zmq_msg_t *envelope, struct net_sender *ret,
-    struct reason *why)
+static int identify(
+    struct net_socket *self, zmq_msg_t *envelope, struct net_sender *ret, struct reason *why)
 {
     if (!self->is_secure)
         return BASE_OK;
@@ -283,8 +283,7 @@ static int receive_one(struct net_socket *self, struct net_inbound *ret, struct 
         rc = take_sender(self, &parts, ret, why);
     if (rc == BASE_OK && (total < id_count + 2 || total > id_count + FRAMES_MAX)) {
         why->refusal = NET_REFUSED_FRAMES;
-        rc = base_error_set(
-            &why->err, BASE_MALFORMED, "message of %zu frames", total - id_count);
+        rc = base_error_set(&why->err, BASE_MALFORMED, "message of %zu frames", total - id_count);
     }
     if (rc == BASE_OK)
         rc = decode_frames(&parts.frames[id_count], total - id_count, ret, why);

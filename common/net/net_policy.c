@@ -44,8 +44,7 @@ int net_policy_kind(const struct net_sender *sender, enum wire_kind kind, struct
 }
 
 /* The name that the sender claims as its own; NULL: none. */
-static const char *claimed_name(
-    const struct net_sender *sender, const struct wire_message *message)
+static const char *claimed_name(const struct net_sender *sender, const struct wire_message *message)
 {
     switch (message->kind) {
     case WIRE_REGISTER:

@@ -111,7 +111,8 @@ static bool take_request(void *zmq, struct request *ret)
 }
 
 /* Z85 of the key when it is admitted, else "". */
-static void judge(struct net_context *self, const struct request *request, char ret[LIMIT_KEY_BYTES])
+static void judge(
+    struct net_context *self, const struct request *request, char ret[LIMIT_KEY_BYTES])
 {
     struct net_sender sender;
     char key[LIMIT_KEY_BYTES];
@@ -270,8 +271,8 @@ static int knock(struct net_context *self, const struct net_key *key, struct bas
     int verdict = -1;
 
     (void)!getrandom(&number, sizeof(number), 0);
-    (void)snprintf(endpoint, sizeof(endpoint), "ipc://@layermesh-%ld-%016" PRIx64, (long)getpid(),
-        number);
+    (void)snprintf(
+        endpoint, sizeof(endpoint), "ipc://@layermesh-%ld-%016" PRIx64, (long)getpid(), number);
     (void)snprintf(watch, sizeof(watch), "inproc://self-test-%016" PRIx64, number);
     if (server != NULL && client != NULL && monitor != NULL &&
         zmq_setsockopt(server, ZMQ_LINGER, &zero, sizeof(zero)) == 0 &&

@@ -39,8 +39,8 @@ static bool is_insecure_allowed(void)
 }
 
 /* The context with its key, when there is one. router_key: of the router, "" without a key. */
-static int open_context(struct lmesh_client *self, const char *key, char *router_key,
-    struct base_error *err)
+static int open_context(
+    struct lmesh_client *self, const char *key, char *router_key, struct base_error *err)
 {
     struct keys_identity identity;
     int rc = net_context_new_library(&self->context, err);
@@ -92,8 +92,8 @@ static int open_socket(struct lmesh_client *self, const char *endpoint, const ch
         return sdk_client_fail(self, LMESH_ERR_INVALID, "%s", err.text);
     int rc = open_context(self, key, router_key, &err);
     if (rc == BASE_OK)
-        rc = net_connect(
-            self->context, NET_PLANE_CLIENT, endpoint, router_key, &self->socket, &err);
+        rc =
+            net_connect(self->context, NET_PLANE_CLIENT, endpoint, router_key, &self->socket, &err);
     if (rc == BASE_OK)
         rc = net_watch(self->socket, &err);
     if (rc == BASE_OK)

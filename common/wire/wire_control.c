@@ -307,8 +307,7 @@ static void decode_plan(
     ret->vocab_size = wire_check_u32(self, "vocab_size", pb->vocab_size, least, LIMIT_VOCAB_MAX);
     wire_take_text(self, "reason", pb->reason, ret->reason, sizeof(ret->reason));
     wire_take_fault(self, pb->error, &ret->error);
-    wire_take_key(
-        self, "router_public_key", pb->router_public_key, false, ret->router_public_key);
+    wire_take_key(self, "router_public_key", pb->router_public_key, false, ret->router_public_key);
 }
 
 static void encode_plan(

@@ -16,8 +16,8 @@ int cli_admin_open(struct cli_admin *self, struct base_error *err)
     if (rc == BASE_OK)
         rc = net_context_new_library(&self->context, err);
     if (rc == BASE_OK)
-        rc = keys_secure(
-            self->context, key, WIRE_ROLE_ADMIN, false, self->insecure, &identity, err);
+        rc =
+            keys_secure(self->context, key, WIRE_ROLE_ADMIN, false, self->insecure, &identity, err);
     if (rc == BASE_OK)
         rc = net_connect(self->context, NET_PLANE_CONTROL, self->coordinator,
             identity.coordinator_key, &self->socket, err);
@@ -78,8 +78,8 @@ const struct wire_status_reply *cli_admin_query(struct cli_admin *self, struct b
             return NULL;
         }
         if (net_was_refused(self->socket)) {
-            (void)base_error_set(err, BASE_DENIED, "the coordinator at %s does not admit the key %s",
-                self->coordinator, self->key);
+            (void)base_error_set(err, BASE_DENIED,
+                "the coordinator at %s does not admit the key %s", self->coordinator, self->key);
             return NULL;
         }
         uint64_t waited_ms = base_clock_ms() - started_ms;

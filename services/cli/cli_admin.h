@@ -32,16 +32,16 @@ struct cli_admin {
             .max = 3600000,                                                                        \
             .value_name = "MS",                                                                    \
             .help = "wait so long for the answer"},                                                \
-    {.name = "key",                                                                                \
-        .type = BASE_OPTION_STRING,                                                                \
-        .target = &(self)->key,                                                                    \
-        .value_name = "FILE",                                                                      \
-        .environment = "LAYERMESH_KEY",                                                            \
-        .help = "key of an admin, to connect with over TCP"},                                      \
+        {.name = "key",                                                                            \
+            .type = BASE_OPTION_STRING,                                                            \
+            .target = &(self)->key,                                                                \
+            .value_name = "FILE",                                                                  \
+            .environment = "LAYERMESH_KEY",                                                        \
+            .help = "key of an admin, to connect with over TCP"},                                  \
     {                                                                                              \
         .name = "insecure", .type = BASE_OPTION_FLAG, .target = &(self)->insecure,                 \
         .environment = "LAYERMESH_INSECURE",                                                       \
-        .help = "without a key: allow a connection in the clear"                               \
+        .help = "without a key: allow a connection in the clear"                                   \
     }
 
 #define CLI_ADMIN_TIMEOUT_MS 5000

@@ -21,16 +21,16 @@ struct cli_client {
         .value_name = "ENDPOINT",                                                                  \
         .environment = "LAYERMESH_ROUTER",                                                         \
         .help = "router to ask"},                                                                  \
-    {.name = "key",                                                                                \
-        .type = BASE_OPTION_STRING,                                                                \
-        .target = &(self)->key,                                                                    \
-        .value_name = "FILE",                                                                      \
-        .environment = "LAYERMESH_KEY",                                                            \
-        .help = "key to connect with over TCP"},                                                   \
+        {.name = "key",                                                                            \
+            .type = BASE_OPTION_STRING,                                                            \
+            .target = &(self)->key,                                                                \
+            .value_name = "FILE",                                                                  \
+            .environment = "LAYERMESH_KEY",                                                        \
+            .help = "key to connect with over TCP"},                                               \
     {                                                                                              \
         .name = "insecure", .type = BASE_OPTION_FLAG, .target = &(self)->insecure,                 \
         .environment = "LAYERMESH_INSECURE",                                                       \
-        .help = "without a key: allow a connection in the clear"                               \
+        .help = "without a key: allow a connection in the clear"                                   \
     }
 
 /* Returns CLI_EXIT_OK or the exit status after printing why not. */

@@ -42,8 +42,7 @@ static int until(struct keys_command *self, const char *option, const char *text
     const uint64_t seconds = duration_s(text);
 
     if (seconds == 0)
-        return cli_usage(
-            self->command, "%s %s: a time such as 90s, 15m, 1h or 30d", option, text);
+        return cli_usage(self->command, "%s %s: a time such as 90s, 15m, 1h or 30d", option, text);
     *ret_s = keys_now_s() + seconds;
     return CLI_EXIT_OK;
 }
@@ -138,7 +137,7 @@ static int run_token(struct keys_command *self)
 
 static const char *state_of(const struct keys_row *row, uint64_t now_s)
 {
-    return row->revoked_s != 0                             ? "revoked"
+    return row->revoked_s != 0                              ? "revoked"
            : row->role == WIRE_ROLE_JOIN && row->used_by[0] ? "used"
            : !keys_row_is_admitted(row, now_s)              ? "expired"
                                                             : "admitted";
@@ -173,11 +172,11 @@ static bool print_rows_json(const struct keys_store *store, uint64_t now_s)
         const struct keys_row *row = &store->rows[i];
         char print[17];
         fingerprint(row, print);
-        (void)json_array_append_new(rows,
-            json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", row->name, "role",
-                net_role_name(row->role), "state", state_of(row, now_s), "fingerprint", print,
-                "issued", (json_int_t)row->issued_s, "expires", (json_int_t)row->expires_s,
-                "revoked", (json_int_t)row->revoked_s));
+        (void)json_array_append_new(
+            rows, json_pack("{s:s, s:s, s:s, s:s, s:I, s:I, s:I}", "name", row->name, "role",
+                      net_role_name(row->role), "state", state_of(row, now_s), "fingerprint", print,
+                      "issued", (json_int_t)row->issued_s, "expires", (json_int_t)row->expires_s,
+                      "revoked", (json_int_t)row->revoked_s));
     }
     return cli_json_print(
         json_pack("{s:I, s:o}", "serial", (json_int_t)store->serial, "keys", rows));
@@ -191,9 +190,8 @@ static void print_rows(const struct keys_store *store, uint64_t now_s)
         const struct keys_row *row = &store->rows[i];
         char print[17], issued[32], expires[32], revoked[32];
         fingerprint(row, print);
-        (void)printf("%-24s %-12s %-9s %-16s %-20s %-20s %s\n", row->name,
-            net_role_name(row->role), state_of(row, now_s), print,
-            date(row->issued_s, issued, sizeof(issued)),
+        (void)printf("%-24s %-12s %-9s %-16s %-20s %-20s %s\n", row->name, net_role_name(row->role),
+            state_of(row, now_s), print, date(row->issued_s, issued, sizeof(issued)),
             date(row->expires_s, expires, sizeof(expires)),
             date(row->revoked_s, revoked, sizeof(revoked)));
     }
@@ -269,7 +267,8 @@ int cmd_keys(const struct cli_command *command, int argc, char **argv)
     if (self.folder == NULL || self.folder[0] == 0) {
         if (home == NULL || home[0] == 0)
             return cli_usage(command, "--keys FOLDER or LAYERMESH_KEYS: where the keys are");
-        (void)snprintf(self.default_folder, sizeof(self.default_folder), "%.4000s/.layermesh", home);
+        (void)snprintf(
+            self.default_folder, sizeof(self.default_folder), "%.4000s/.layermesh", home);
         self.folder = self.default_folder;
     }
     return run(&self, what);

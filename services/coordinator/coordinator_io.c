@@ -157,12 +157,12 @@ static void refresh_keys(struct coordinator_io *self)
 
 static void enrol(struct coordinator_io *self, const struct net_inbound *inbound)
 {
-    struct wire_message reply = {.kind = WIRE_ERROR,
-        .error = {.code = BASE_DENIED, .text = "this coordinator has no keys"}};
+    struct wire_message reply = {
+        .kind = WIRE_ERROR, .error = {.code = BASE_DENIED, .text = "this coordinator has no keys"}};
     struct base_error err = {0};
-    bool is_admitted = self->keys && inbound->who.role == WIRE_ROLE_JOIN &&
-                       coordinator_keys_enrol(
-                           self->keys, &inbound->who, &inbound->message.enrol, &reply);
+    bool is_admitted =
+        self->keys && inbound->who.role == WIRE_ROLE_JOIN &&
+        coordinator_keys_enrol(self->keys, &inbound->who, &inbound->message.enrol, &reply);
 
     /* Admitted first, so that the newcomer finds the door open. */
     if (is_admitted)

@@ -121,8 +121,8 @@ const struct wire_message *coordinator_keys_message(
     self->message = (struct wire_message){.kind = WIRE_ADMISSION,
         .admission = {.serial = self->store.serial,
             .rows = self->told,
-            .row_count = keys_store_admitted(
-                &self->store, keys_now_s(), mask, self->told, &until_s)}};
+            .row_count =
+                keys_store_admitted(&self->store, keys_now_s(), mask, self->told, &until_s)}};
     return &self->message;
 }
 

@@ -13,7 +13,7 @@ struct coordinator_peer {
     uint64_t handle; /* 0: free; never used again */
     uint64_t heard;  /* order of the last message */
     struct net_peer address;
-    bool is_member; /* registered: it is told who is admitted */
+    bool is_member;                   /* registered: it is told who is admitted */
     char public_key[LIMIT_KEY_BYTES]; /* of the connection; "": plain */
 };
 
@@ -24,8 +24,8 @@ struct coordinator_peers {
 
 /* The handle of a connection that sent something; a new one for a new connection. public_key: that
  * the connection proved to have. */
-uint64_t coordinator_peers_heard(struct coordinator_peers *self, const struct net_peer *address,
-    const char *public_key);
+uint64_t coordinator_peers_heard(
+    struct coordinator_peers *self, const struct net_peer *address, const char *public_key);
 
 /* NULL: no such handle. Borrowed until the next change. */
 const struct net_peer *coordinator_peers_find(

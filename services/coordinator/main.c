@@ -69,7 +69,8 @@ static int check_settings(const struct settings *s, struct base_error *err)
         return base_error_set(err, BASE_INVALID,
             "--lease-ms %u is less than two heartbeats of %u ms", s->core.lease_ms,
             s->core.heartbeat_interval_ms);
-    const struct net_policy policy = {s->keys != NULL, s->insecure, s->any_address, "--keys FOLDER"};
+    const struct net_policy policy = {
+        s->keys != NULL, s->insecure, s->any_address, "--keys FOLDER"};
     if (net_endpoint_check(s->listen, &policy, err) != BASE_OK)
         return base_error_prepend(err, BASE_INVALID, "--listen");
     return BASE_OK;

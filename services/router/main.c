@@ -152,8 +152,7 @@ static int serve(struct settings *s, struct base_error *err)
     struct router_io *io = NULL;
     int rc = net_context_new(&context, err);
     if (rc == BASE_OK)
-        rc = keys_secure(
-            context, s->key, WIRE_ROLE_ROUTER, true, s->insecure, &s->identity, err);
+        rc = keys_secure(context, s->key, WIRE_ROLE_ROUTER, true, s->insecure, &s->identity, err);
     s->io.coordinator_key = s->identity.coordinator_key;
     if (rc == BASE_OK)
         rc = describe(s, err);

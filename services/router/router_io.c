@@ -115,8 +115,8 @@ static void admit(struct router_io *self, const struct wire_admission *admission
 {
     int rc = net_admit(self->context, admission->rows, admission->row_count);
     base_log(rc == BASE_OK ? BASE_LOG_INFO : BASE_LOG_ERROR, "admission",
-        "serial=%llu keys=%zu code=%s", (unsigned long long)admission->serial,
-        admission->row_count, rc == BASE_OK ? "OK" : base_err_name(rc));
+        "serial=%llu keys=%zu code=%s", (unsigned long long)admission->serial, admission->row_count,
+        rc == BASE_OK ? "OK" : base_err_name(rc));
 }
 
 static void take_control(struct router_io *self)
@@ -281,9 +281,8 @@ static int open_sockets(struct router_io *self, struct base_error *err)
     if (rc == BASE_OK)
         rc = net_bind(self->context, NET_PLANE_DATA, options->data_listen, &self->data, err);
     if (rc == BASE_OK)
-        rc = net_connect(
-            self->context, NET_PLANE_CONTROL, options->coordinator, options->coordinator_key,
-            &self->control, err);
+        rc = net_connect(self->context, NET_PLANE_CONTROL, options->coordinator,
+            options->coordinator_key, &self->control, err);
     if (rc == BASE_OK)
         rc = net_watch(self->control, err);
     return rc;

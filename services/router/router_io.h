@@ -10,9 +10,9 @@ struct router_io;
 struct router_io_options {
     const char *coordinator;     /* endpoint */
     const char *coordinator_key; /* public; "": plain */
-    const char *listen;      /* for clients */
-    const char *data_listen; /* for the last stage */
-    const char *advertise;   /* data endpoint as others reach it; NULL: as bound */
+    const char *listen;          /* for clients */
+    const char *data_listen;     /* for the last stage */
+    const char *advertise;       /* data endpoint as others reach it; NULL: as bound */
     uint32_t drain_ms;
     struct router_options core; /* data_endpoint is filled in here */
 };

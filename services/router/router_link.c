@@ -48,8 +48,8 @@ void router_link_point(
     (void)snprintf(self->public_key, sizeof(self->public_key), "%s", who);
     if (where[0] == 0)
         return;
-    if (net_connect(self->context, NET_PLANE_DATA, self->endpoint, self->public_key,
-            &self->socket, &err) != BASE_OK ||
+    if (net_connect(self->context, NET_PLANE_DATA, self->endpoint, self->public_key, &self->socket,
+            &err) != BASE_OK ||
         net_watch(self->socket, &err) != BASE_OK) {
         base_log(
             BASE_LOG_ERROR, "link-failed", "endpoint=%s error=\"%s\"", self->endpoint, err.text);

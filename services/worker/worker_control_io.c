@@ -81,8 +81,8 @@ static void admit(struct worker_control *self, const struct wire_admission *admi
     const int rc = net_admit(self->context, admission->rows, admission->row_count);
 
     base_log(rc == BASE_OK ? BASE_LOG_INFO : BASE_LOG_ERROR, "admission",
-        "serial=%llu keys=%zu code=%s", (unsigned long long)admission->serial,
-        admission->row_count, rc == BASE_OK ? "OK" : base_err_name(rc));
+        "serial=%llu keys=%zu code=%s", (unsigned long long)admission->serial, admission->row_count,
+        rc == BASE_OK ? "OK" : base_err_name(rc));
 }
 
 static void take_messages(struct worker_control *self)

@@ -120,8 +120,8 @@ static void on_run(void *context, const struct wire_message *step, const void *t
     worker_ran(self->core, base_clock_ms(), &result);
 }
 
-static void on_link(void *context, uint64_t epoch, const struct worker_hop *next,
-    const struct worker_hop *router)
+static void on_link(
+    void *context, uint64_t epoch, const struct worker_hop *next, const struct worker_hop *router)
 {
     struct worker_data *self = context;
 

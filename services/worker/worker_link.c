@@ -209,8 +209,8 @@ static void open_socket(struct worker_link *self)
 {
     struct base_error err = {0};
 
-    if (net_connect(self->options.context, NET_PLANE_DATA, self->endpoint,
-            self->public_key, &self->socket, &err) != BASE_OK ||
+    if (net_connect(self->options.context, NET_PLANE_DATA, self->endpoint, self->public_key,
+            &self->socket, &err) != BASE_OK ||
         net_watch(self->socket, &err) != BASE_OK) {
         base_log(BASE_LOG_ERROR, "link-failed", "link=%s endpoint=%s error=\"%s\"",
             self->options.name, self->endpoint, err.text);

@@ -295,8 +295,8 @@ void sim_ran(struct sim *self, int process_index, uint64_t number)
     sim_compute_next(self, process_index);
 }
 
-static void worker_links(void *context, uint64_t epoch, const struct worker_hop *next,
-    const struct worker_hop *router)
+static void worker_links(
+    void *context, uint64_t epoch, const struct worker_hop *next, const struct worker_hop *router)
 {
     const struct sink_context *of = context;
     sim_link_point(of->sim, of->process, 0, epoch, next == NULL ? NULL : next->endpoint);

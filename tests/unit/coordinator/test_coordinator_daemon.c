@@ -128,7 +128,8 @@ static struct net_socket *join(const char *node_id, enum wire_role role, uint64_
             .context_length = 512,
             .layers = layers,
             .layers_count = 6};
-    cr_assert_eq(net_connect(daemon_.context, NET_PLANE_CONTROL, daemon_.endpoint, NULL, &socket, &err),
+    cr_assert_eq(
+        net_connect(daemon_.context, NET_PLANE_CONTROL, daemon_.endpoint, NULL, &socket, &err),
         BASE_OK, "%s", err.text);
     send_until_taken(socket, &message);
     (void)await(socket, WIRE_REGISTERED, 0, 0, NULL);
@@ -178,7 +179,8 @@ Test(coordinator_daemon, anybody_may_ask_for_the_status)
     struct net_socket *socket = NULL;
 
     cr_assert_eq(
-        net_connect(daemon_.context, NET_PLANE_CONTROL, daemon_.endpoint, NULL, &socket, &err), BASE_OK);
+        net_connect(daemon_.context, NET_PLANE_CONTROL, daemon_.endpoint, NULL, &socket, &err),
+        BASE_OK);
     send_until_taken(socket, &(struct wire_message){.kind = WIRE_STATUS_QUERY});
     (void)await(socket, WIRE_STATUS_REPLY, 0, 0, NULL);
     net_close(&socket);

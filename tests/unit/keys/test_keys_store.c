@@ -91,8 +91,8 @@ Test(keys_store, a_key_is_issued_listed_and_revoked)
     const struct keys_identity worker = identity_of("w-1.key");
     struct keys_store store = store_now();
     cr_assert_eq(store.count, 4);
-    cr_assert_eq(keys_store_admitted(&store, keys_now_s(), 1u << WIRE_ROLE_WORKER, rows, &until_s),
-        1);
+    cr_assert_eq(
+        keys_store_admitted(&store, keys_now_s(), 1u << WIRE_ROLE_WORKER, rows, &until_s), 1);
     cr_assert_eq(until_s, 0);
     cr_assert_str_eq(rows[0].public_key, worker.key.public_key);
     cr_assert_str_eq(rows[0].name, "w-1");
@@ -103,8 +103,7 @@ Test(keys_store, a_key_is_issued_listed_and_revoked)
     cr_assert_eq(
         keys_store_issue(folder, WIRE_ROLE_WORKER, "w-1", 0, in_folder("x.key"), &err), BASE_FULL);
     cr_assert_neq(access(in_folder("x.key"), F_OK), 0);
-    cr_assert_eq(
-        keys_store_issue(folder, WIRE_ROLE_WORKER, "w-2", 0, in_folder("w-1.key"), &err),
+    cr_assert_eq(keys_store_issue(folder, WIRE_ROLE_WORKER, "w-2", 0, in_folder("w-1.key"), &err),
         BASE_FULL);
     store = store_now();
     cr_assert_eq(store.count, 4);
@@ -116,8 +115,8 @@ Test(keys_store, a_key_is_issued_listed_and_revoked)
     store = store_now();
     cr_assert_gt(store.serial, serial);
     cr_assert_null(keys_store_find_name(&store, WIRE_ROLE_WORKER, "w-1", keys_now_s()));
-    cr_assert_eq(keys_store_admitted(&store, keys_now_s(), 1u << WIRE_ROLE_WORKER, rows, &until_s),
-        0);
+    cr_assert_eq(
+        keys_store_admitted(&store, keys_now_s(), 1u << WIRE_ROLE_WORKER, rows, &until_s), 0);
     keys_store_release(&store);
     cr_assert_eq(keys_store_revoke(folder, "w-1", &count, &err), BASE_NOT_FOUND);
 }
@@ -128,12 +127,11 @@ Test(keys_store, keys_expire)
     uint64_t until_s = 0;
     struct wire_admitted rows[LIMIT_KEYS_MAX];
 
-    cr_assert_eq(keys_store_issue(
-                     folder, WIRE_ROLE_CLIENT, "c", now_s + 100, in_folder("c.key"), &err),
+    cr_assert_eq(
+        keys_store_issue(folder, WIRE_ROLE_CLIENT, "c", now_s + 100, in_folder("c.key"), &err),
         BASE_OK);
     struct keys_store store = store_now();
-    cr_assert_eq(
-        keys_store_admitted(&store, now_s, 1u << WIRE_ROLE_CLIENT, rows, &until_s), 1);
+    cr_assert_eq(keys_store_admitted(&store, now_s, 1u << WIRE_ROLE_CLIENT, rows, &until_s), 1);
     cr_assert_eq(until_s, now_s + 100);
     cr_assert_eq(
         keys_store_admitted(&store, now_s + 100, 1u << WIRE_ROLE_CLIENT, rows, &until_s), 0);
@@ -145,16 +143,16 @@ Test(keys_store, names_and_roles_that_are_not_issued)
     const char *bad[] = {"", "a b", "a/b", "*a", "a*b", "**", "\xc3\xa9"};
 
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
-        cr_assert_eq(keys_store_issue(
-                         folder, WIRE_ROLE_WORKER, bad[i], 0, in_folder("bad.key"), &err),
+        cr_assert_eq(
+            keys_store_issue(folder, WIRE_ROLE_WORKER, bad[i], 0, in_folder("bad.key"), &err),
             BASE_INVALID, "%s", bad[i]);
     cr_assert_eq(
         keys_store_issue(folder, WIRE_ROLE_COORDINATOR, "c", 0, in_folder("bad.key"), &err),
         BASE_INVALID);
     cr_assert_eq(
         keys_store_issue(folder, WIRE_ROLE_JOIN, "c", 0, in_folder("bad.key"), &err), BASE_INVALID);
-    cr_assert_eq(keys_store_issue(
-                     folder, WIRE_ROLE_WORKER, "pool-*", 0, in_folder("pool.key"), &err),
+    cr_assert_eq(
+        keys_store_issue(folder, WIRE_ROLE_WORKER, "pool-*", 0, in_folder("pool.key"), &err),
         BASE_OK);
 }
 
@@ -199,8 +197,7 @@ Test(keys_store, damaged_files_are_refused_by_line)
 
     for (size_t i = 0; i < sizeof(stores) / sizeof(stores[0]); i++) {
         write_file(KEYS_NAME_STORE, stores[i]);
-        cr_assert_eq(
-            keys_store_read(folder, &store, NULL, &err), BASE_MALFORMED, "%s", stores[i]);
+        cr_assert_eq(keys_store_read(folder, &store, NULL, &err), BASE_MALFORMED, "%s", stores[i]);
         cr_assert(strstr(err.text, path) != NULL, "%s", err.text);
     }
     /* A secret of another key. */
@@ -219,22 +216,22 @@ static struct keys_token token_for(const char *name, uint64_t expires_s)
     char line[KEYS_TOKEN_BYTES];
     struct keys_token token;
 
-    cr_assert_eq(keys_token_issue(folder, WIRE_ROLE_WORKER, name, expires_s,
-                     "tcp://10.0.0.1:7400", line, &err),
+    cr_assert_eq(keys_token_issue(
+                     folder, WIRE_ROLE_WORKER, name, expires_s, "tcp://10.0.0.1:7400", line, &err),
         BASE_OK, "%s", err.text);
-    cr_assert_eq(line[strcspn(line, " \t\n\"'$`!&;<>(){}*?#|\\")], 0, "not safe in a shell: %s", line);
+    cr_assert_eq(
+        line[strcspn(line, " \t\n\"'$`!&;<>(){}*?#|\\")], 0, "not safe in a shell: %s", line);
     cr_assert_eq(keys_token_parse(line, &token, &err), BASE_OK, "%s", err.text);
     cr_assert_str_eq(token.coordinator, "tcp://10.0.0.1:7400");
-    cr_assert_str_eq(
-        token.coordinator_key, identity_of(KEYS_NAME_COORDINATOR).key.public_key);
+    cr_assert_str_eq(token.coordinator_key, identity_of(KEYS_NAME_COORDINATOR).key.public_key);
     return token;
 }
 
 static int redeem(const struct keys_token *token, const char *name, const struct net_key *key)
 {
     enum wire_role role = (enum wire_role)0;
-    const int rc = keys_token_redeem(
-        folder, token->key.public_key, name, key->public_key, &role, &err);
+    const int rc =
+        keys_token_redeem(folder, token->key.public_key, name, key->public_key, &role, &err);
 
     cr_assert(rc != BASE_OK || role == WIRE_ROLE_WORKER);
     return rc;
@@ -269,8 +266,8 @@ Test(keys_store, tokens_that_let_nobody_in)
     cr_assert(strstr(err.text, "expired") != NULL, "%s", err.text);
     cr_assert_eq(redeem(&named, "w-1", &key), BASE_DENIED);
     /* Nobody takes the name of a worker that is there. */
-    cr_assert_eq(keys_store_issue(
-                     folder, WIRE_ROLE_WORKER, "gpu-1", 0, in_folder("gpu-1.key"), &err),
+    cr_assert_eq(
+        keys_store_issue(folder, WIRE_ROLE_WORKER, "gpu-1", 0, in_folder("gpu-1.key"), &err),
         BASE_OK);
     cr_assert_eq(redeem(&named, "gpu-1", &key), BASE_DENIED);
     cr_assert_eq(keys_store_revoke(folder, "gpu-*", &count, &err), BASE_OK);
@@ -280,8 +277,8 @@ Test(keys_store, tokens_that_let_nobody_in)
     forged.key = identity_of(KEYS_NAME_ADMIN).key;
     cr_assert_eq(redeem(&forged, "w-9", &key), BASE_DENIED);
     char line[KEYS_TOKEN_BYTES];
-    cr_assert_eq(keys_token_issue(folder, WIRE_ROLE_ADMIN, "*", 0, "tcp://h:1", line, &err),
-        BASE_INVALID);
+    cr_assert_eq(
+        keys_token_issue(folder, WIRE_ROLE_ADMIN, "*", 0, "tcp://h:1", line, &err), BASE_INVALID);
 }
 
 Test(keys_store, a_store_that_is_being_written_is_not_waited_for)
@@ -303,8 +300,8 @@ Test(keys_store, lines_that_are_no_tokens)
     char line[KEYS_TOKEN_BYTES], good[KEYS_TOKEN_BYTES];
     struct keys_token token;
 
-    cr_assert_eq(keys_token_issue(folder, WIRE_ROLE_WORKER, "*", 0, "tcp://h:1", good, &err),
-        BASE_OK);
+    cr_assert_eq(
+        keys_token_issue(folder, WIRE_ROLE_WORKER, "*", 0, "tcp://h:1", good, &err), BASE_OK);
     for (size_t i = 0; i < strlen(good); i++) {
         memcpy(line, good, sizeof(line));
         line[i] = 0; /* cut anywhere before the endpoint's first letter */

@@ -69,7 +69,8 @@ static inline struct net_socket *new_dealer(
     struct base_error err = {0};
 
     net_context_allow_plain(context);
-    cr_assert_eq(net_connect(context, plane, endpoint, NULL, &socket, &err), BASE_OK, "%s", err.text);
+    cr_assert_eq(
+        net_connect(context, plane, endpoint, NULL, &socket, &err), BASE_OK, "%s", err.text);
     cr_assert_eq(net_watch(socket, &err), BASE_OK, "%s", err.text);
     watch_soon(socket, 0, 1);
     return socket;

@@ -120,7 +120,8 @@ Test(net_message, a_tensor_is_released_once_whatever_happens)
     cr_assert_eq(net_send(router, &stranger, &step, &tensor, &err), BASE_UNREACHABLE);
     cr_assert(strstr(err.text, "STEP") != NULL, "%s", err.text);
     expect_released(1);
-    cr_assert_eq(net_connect(context, NET_PLANE_DATA, "tcp://127.0.0.1:1", NULL, &nobody, NULL), BASE_OK);
+    cr_assert_eq(
+        net_connect(context, NET_PLANE_DATA, "tcp://127.0.0.1:1", NULL, &nobody, NULL), BASE_OK);
     cr_assert_eq(net_send(nobody, NULL, &step, &tensor, NULL), BASE_AGAIN);
     expect_released(2);
     tensor.bytes = 3; /* does not belong to this step */

@@ -60,8 +60,8 @@ static struct net_socket *connect_as(const struct net_key *key)
 
 static void send_heartbeat(struct net_socket *socket, const char *name)
 {
-    struct wire_message message = {.kind = WIRE_HEARTBEAT,
-        .heartbeat = {.incarnation = 1, .state = WIRE_WORKER_READY}};
+    struct wire_message message = {
+        .kind = WIRE_HEARTBEAT, .heartbeat = {.incarnation = 1, .state = WIRE_WORKER_READY}};
 
     (void)snprintf(message.heartbeat.node_id, LIMIT_NAME_BYTES, "%s", name);
     cr_assert_eq(net_send(socket, NULL, &message, NULL, NULL), BASE_OK);
@@ -217,8 +217,7 @@ Test(net_zap, a_tcp_connection_needs_the_servers_key)
     struct net_socket *dealer = NULL;
     struct base_error err = {0};
 
-    cr_assert_eq(
-        net_connect(context, NET_PLANE_CONTROL, net_endpoint(router), "", &dealer, &err),
+    cr_assert_eq(net_connect(context, NET_PLANE_CONTROL, net_endpoint(router), "", &dealer, &err),
         BASE_DENIED);
     cr_assert_null(dealer);
 }

@@ -64,8 +64,8 @@ static void on_run(void *context, const struct wire_message *step, const void *t
     add_message(context, RECORDER_RUN, step);
 }
 
-static void on_link(void *context, uint64_t epoch, const struct worker_hop *next,
-    const struct worker_hop *router)
+static void on_link(
+    void *context, uint64_t epoch, const struct worker_hop *next, const struct worker_hop *router)
 {
     struct recorder_call *call = add(context, RECORDER_LINK);
 
