@@ -169,26 +169,83 @@ static int read_feed_forward(struct model *self, uint32_t *scratch, struct base_
     return rc;
 }
 
+/* Keys that are read, or say nothing that the forward pass could get wrong. */
+static const char *const known_keys[] = {"block_count", "context_length", "embedding_length",
+    "feed_forward_length", "vocab_size", "pooling_type", "classifier.output_labels",
+    "tensor_data_layout", "attention.head_count", "attention.head_count_kv", "attention.key_length",
+    "attention.value_length", "attention.causal", "attention.scale", "attention.layer_norm_epsilon",
+    "attention.layer_norm_rms_epsilon", "attention.sliding_window",
+    "attention.sliding_window_pattern", "attn_logit_softcapping", "final_logit_softcapping",
+    "router_logit_softcapping", "embedding_scale", "residual_scale", "logit_scale",
+    "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa", "rope.scale_linear",
+    "rope.scaling.type", "rope.scaling.factor", "rope.scaling.original_context_length",
+    "rope.scaling.attn_factor", "rope.scaling.finetuned", "rope.scaling.yarn_beta_fast",
+    "rope.scaling.yarn_beta_slow", "rope.scaling.yarn_truncate", "rope.scaling.yarn_ext_factor",
+    "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_log_multiplier", "expert_count",
+    "expert_used_count", "expert_feed_forward_length", "expert_shared_feed_forward_length",
+    "expert_shared_count", "expert_weights_norm", "expert_weights_scale", "expert_gating_func"};
+
+/* Keys that are fine as long as they are 0. */
+static const char *const zero_keys[] = {"attention.q_lora_rank", "attention.kv_lora_rank",
+    "attention.shared_kv_layers", "expert_group_count", "expert_group_used_count",
+    "full_attention_interval", "leading_dense_block_count", "nextn_predict_layers",
+    "ssm.state_size", "ssm.inner_size"};
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+static bool is_listed(const char *const *names, size_t count, const char *name, size_t bytes)
+{
+    for (size_t i = 0; i < count; i++)
+        if (strlen(names[i]) == bytes && memcmp(names[i], name, bytes) == 0)
+            return true;
+    return false;
+}
+
+/* A key of the family that nobody reads: what it says could change the output. */
+static int refuse_unknown_keys(const struct model *self, struct base_error *err)
+{
+    size_t prefix = strlen(self->config.family->name) + 1;
+    struct gguf_pair pair;
+
+    for (size_t i = 0; i < gguf_pair_count(self->file); i++) {
+        char key[MODEL_KEY_BYTES];
+        if (!gguf_pair_at(self->file, i, &pair) || pair.key.bytes <= prefix ||
+            memcmp(pair.key.data, self->config.family->name, prefix - 1) != 0 ||
+            pair.key.data[prefix - 1] != '.')
+            continue;
+        const char *name = pair.key.data + prefix;
+        size_t bytes = pair.key.bytes - prefix;
+        if (is_listed(known_keys, COUNT_OF(known_keys), name, bytes) ||
+            is_listed(zero_keys, COUNT_OF(zero_keys), name, bytes))
+            continue;
+        size_t shown = pair.key.bytes < sizeof(key) ? pair.key.bytes : sizeof(key) - 1;
+        memcpy(key, pair.key.data, shown);
+        key[shown] = '\0';
+        return model_fail_key(self, BASE_UNSUPPORTED, key,
+            "family %s is not known to have this key, and what it says could change the output",
+            self->config.family->name);
+    }
+    return BASE_OK;
+}
+
 /* What would change the output if it were ignored. */
 static int refuse_features(const struct model *self, struct base_error *err)
 {
-    static const char *const counts[] = {"attention.q_lora_rank", "attention.kv_lora_rank",
-        "expert_group_count", "expert_group_used_count", "nextn_predict_layers", "ssm.state_size",
-        "ssm.inner_size", "full_attention_interval", "attention.shared_kv_layers",
-        "leading_dense_block_count"};
     char key[MODEL_KEY_BYTES];
     bool causal = !self->config.family->encoder;
     float cap = 0;
+    int rc = refuse_unknown_keys(self, err);
 
+    if (rc == BASE_OK)
+        rc = model_read_bool(self, "attention.causal", &causal, err);
     model_key(self, "attention.causal", key);
-    int rc = model_read_bool(self, "attention.causal", &causal, err);
     if (rc == BASE_OK && causal == self->config.family->encoder)
         rc = model_fail_key(self, BASE_UNSUPPORTED, key, "%s is not supported in family %s",
             causal ? "true" : "false", self->config.family->name);
-    for (size_t i = 0; i < sizeof(counts) / sizeof(counts[0]) && rc == BASE_OK; i++) {
+    for (size_t i = 0; i < COUNT_OF(zero_keys) && rc == BASE_OK; i++) {
         uint32_t value = 0;
-        model_key(self, counts[i], key);
-        rc = model_read_count(self, counts[i], UINT32_MAX, &value, err);
+        model_key(self, zero_keys[i], key);
+        rc = model_read_count(self, zero_keys[i], UINT32_MAX, &value, err);
         if (rc == BASE_OK && value > 0)
             rc = model_fail_key(self, BASE_UNSUPPORTED, key,
                 "%" PRIu32 " is not supported in family %s", value, self->config.family->name);

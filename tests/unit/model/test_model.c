@@ -134,6 +134,8 @@ Test(model, features_that_are_not_there)
     struct tiny_gguf_options options = {.extra_key = "llama.expert_group_count", .extra_value = 8};
 
     expect_refused(&options, BASE_UNSUPPORTED, "llama.expert_group_count", "8");
+    options.extra_key = "llama.attention.new_kind";
+    expect_refused(&options, BASE_UNSUPPORTED, "llama.attention.new_kind", "could change");
     options.extra_key = "llama.expert_count";
     expect_refused(&options, BASE_MALFORMED, "llama.expert_used_count", "missing");
     options.extra_key = "llama.rope.scaling.type";
@@ -218,7 +220,7 @@ Test(model, metadata_that_does_not_add_up)
         close_all();
     }
     data = tiny_gguf_build(&options, &bytes);
-    patch("llama.context_length", "llama.context_tength");
+    patch("llama.context_length", "lama..context_length");
     expect_patched(BASE_MALFORMED, "llama.context_length", "missing");
 }
 
