@@ -44,6 +44,8 @@
 #define LIMIT_DRY_BREAKERS     16
 #define LIMIT_PIECE_BYTES      256 /* of a token, where its bytes are reported */
 
+#define LIMIT_CONFIG_BYTES       65536   /* a configuration file */
+#define LIMIT_CONFIG_NAME_BYTES  512     /* its path, in messages */
 #define LIMIT_METRICS_SERIES     512     /* series that one daemon exports */
 #define LIMIT_METRICS_TEXT_BYTES 1048576 /* their text */
 #define LIMIT_ADMIN_CONNECTIONS  16      /* of the admin port at once; more wait */

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#define VARIABLE_BYTES 96 /* a variable's or an option's name */
+
 static const struct {
     const char *suffix;
     unsigned long long factor;
@@ -67,22 +69,36 @@ static int parse_real(const struct base_option *option, const char *text)
     return BASE_OK;
 }
 
-static int add_to_list(struct base_option_list *list, const char *text)
+static int add_to_list(
+    struct base_option_list *list, enum base_option_source source, const char *text)
 {
+    if (list->source != source)
+        list->count = 0;
+    list->source = source;
     if (list->count == BASE_OPTION_LIST_MAX)
         return BASE_INVALID;
     list->items[list->count++] = text;
     return BASE_OK;
 }
 
-static int assign(const struct base_option *option, const char *text)
+static int parse_switch(const struct base_option *option, const char *text)
+{
+    bool is_on = strcmp(text, "1") == 0 || strcmp(text, "true") == 0;
+
+    if (!is_on && strcmp(text, "0") != 0 && strcmp(text, "false") != 0)
+        return BASE_INVALID;
+    *(bool *)option->target = is_on;
+    return BASE_OK;
+}
+
+static int assign(
+    const struct base_option *option, enum base_option_source source, const char *text)
 {
     unsigned long long bytes;
 
     switch (option->type) {
     case BASE_OPTION_FLAG:
-        *(bool *)option->target = true;
-        return BASE_OK;
+        return parse_switch(option, text);
     case BASE_OPTION_STRING:
         *(const char **)option->target = text;
         return BASE_OK;
@@ -98,62 +114,80 @@ static int assign(const struct base_option *option, const char *text)
         *(uint64_t *)option->target = bytes;
         return BASE_OK;
     case BASE_OPTION_LIST:
-        return add_to_list(option->target, text);
+        return add_to_list(option->target, source, text);
     }
     return BASE_INVALID;
 }
 
-/* A flag has no value on the command line, but needs one in the environment. */
-static int parse_switch(const struct base_option *option, const char *text)
-{
-    if (strcmp(text, "1") != 0 && strcmp(text, "0") != 0)
-        return BASE_INVALID;
-    *(bool *)option->target = text[0] == '1';
-    return BASE_OK;
-}
-
 static int refuse(
-    const struct base_option *option, const char *source, const char *text, struct base_error *err)
+    const struct base_option *option, const char *where, const char *text, struct base_error *err)
 {
+    if (option->type == BASE_OPTION_FLAG)
+        return base_error_set(
+            err, BASE_INVALID, "%s: '%s' is neither true (1) nor false (0)", where, text);
     if (option->type == BASE_OPTION_LIST)
         return base_error_set(
-            err, BASE_INVALID, "%s: given more than %d times", source, BASE_OPTION_LIST_MAX);
+            err, BASE_INVALID, "%s: given more than %d times", where, BASE_OPTION_LIST_MAX);
     if (option->min == 0 && option->max == 0)
         return base_error_set(
-            err, BASE_INVALID, "%s: '%s' is not a valid %s", source, text, option->value_name);
-    return base_error_set(err, BASE_INVALID, "%s: '%s' is not a %s from %g to %g", source, text,
+            err, BASE_INVALID, "%s: '%s' is not a valid %s", where, text, option->value_name);
+    return base_error_set(err, BASE_INVALID, "%s: '%s' is not a %s from %g to %g", where, text,
         option->value_name, option->min, option->max);
 }
 
-static int read_environment(
-    const struct base_option *options, size_t option_count, struct base_error *err)
+int base_option_set(const struct base_option *option, enum base_option_source source,
+    const char *text, const char *where, struct base_error *err)
+{
+    return assign(option, source, text) == BASE_OK ? BASE_OK : refuse(option, where, text, err);
+}
+
+void base_option_variable(
+    const struct base_option *option, const char *prefix, char *ret, size_t bytes)
+{
+    if (option->environment != NULL)
+        (void)snprintf(ret, bytes, "%s", option->environment);
+    else if (prefix != NULL && !option->command_only)
+        (void)snprintf(ret, bytes, "%s%s", prefix, option->name);
+    else
+        ret[0] = '\0';
+    for (char *c = ret; *c != '\0'; c++)
+        *c = *c == '-' ? '_' : (char)toupper((unsigned char)*c);
+}
+
+int base_options_environment(const struct base_option *options, size_t option_count,
+    const char *prefix, struct base_error *err)
 {
     for (size_t i = 0; i < option_count; i++) {
-        const char *text = options[i].environment ? getenv(options[i].environment) : NULL;
+        char name[VARIABLE_BYTES];
+        base_option_variable(&options[i], prefix, name, sizeof(name));
+        const char *text = name[0] != '\0' ? getenv(name) : NULL;
         if (text == NULL || text[0] == '\0')
             continue;
-        if (options[i].type == BASE_OPTION_FLAG) {
-            if (parse_switch(&options[i], text) != BASE_OK)
-                return base_error_set(
-                    err, BASE_INVALID, "%s: '%s' is neither 1 nor 0", options[i].environment, text);
-        } else if (assign(&options[i], text) != BASE_OK) {
-            return refuse(&options[i], options[i].environment, text, err);
-        }
+        int rc = base_option_set(&options[i], BASE_OPTION_FROM_ENVIRONMENT, text, name, err);
+        if (rc != BASE_OK)
+            return rc;
     }
     return BASE_OK;
 }
 
-static const struct base_option *find(
-    const struct base_option *options, size_t option_count, const char *word, size_t name_length)
+const struct base_option *base_option_find(
+    const struct base_option *options, size_t option_count, const char *name, size_t name_length)
 {
-    for (size_t i = 0; i < option_count; i++) {
-        const struct base_option *option = &options[i];
-        if (word[1] == '-' && strlen(option->name) == name_length - 2 &&
-            strncmp(word + 2, option->name, name_length - 2) == 0)
-            return option;
-        if (word[1] != '-' && name_length == 2 && option->letter != 0 && word[1] == option->letter)
-            return option;
-    }
+    for (size_t i = 0; i < option_count; i++)
+        if (strlen(options[i].name) == name_length &&
+            strncmp(name, options[i].name, name_length) == 0)
+            return &options[i];
+    return NULL;
+}
+
+static const struct base_option *find_word(
+    const struct base_option *options, size_t option_count, const char *word, size_t word_length)
+{
+    if (word[1] == '-')
+        return base_option_find(options, option_count, word + 2, word_length - 2);
+    for (size_t i = 0; i < option_count && word_length == 2; i++)
+        if (options[i].letter != 0 && word[1] == options[i].letter)
+            return &options[i];
     return NULL;
 }
 
@@ -162,7 +196,7 @@ int base_options_parse(const struct base_option *options, size_t option_count, i
 {
     int next = 1;
 
-    if (read_environment(options, option_count, err) != BASE_OK)
+    if (base_options_environment(options, option_count, NULL, err) != BASE_OK)
         return BASE_INVALID;
     for (; next < argc; next++) {
         const char *word = argv[next];
@@ -179,24 +213,22 @@ int base_options_parse(const struct base_option *options, size_t option_count, i
             return BASE_CANCELLED;
         const char *equals = word[1] == '-' ? strchr(word, '=') : NULL;
         size_t name_length = equals ? (size_t)(equals - word) : strlen(word);
-        const struct base_option *option = find(options, option_count, word, name_length);
+        const struct base_option *option = find_word(options, option_count, word, name_length);
         if (option == NULL)
             return base_error_set(
                 err, BASE_INVALID, "unknown option '%.*s'", (int)name_length, word);
-        const char *value = equals ? equals + 1 : "";
-        if (option->type == BASE_OPTION_FLAG && equals != NULL)
-            return base_error_set(err, BASE_INVALID, "--%s takes no value", option->name);
-        if (option->type != BASE_OPTION_FLAG && equals == NULL) {
+        const char *value = equals ? equals + 1 : option->type == BASE_OPTION_FLAG ? "1" : NULL;
+        if (value == NULL) {
             if (next + 1 >= argc)
                 return base_error_set(
                     err, BASE_INVALID, "--%s needs a %s", option->name, option->value_name);
             value = argv[++next];
         }
-        if (assign(option, value) != BASE_OK) {
-            char source[80];
-            (void)snprintf(source, sizeof(source), "--%s", option->name);
-            return refuse(option, source, value, err);
-        }
+        char where[VARIABLE_BYTES];
+        (void)snprintf(where, sizeof(where), "--%s", option->name);
+        int rc = base_option_set(option, BASE_OPTION_FROM_COMMAND_LINE, value, where, err);
+        if (rc != BASE_OK)
+            return rc;
     }
     *ret_next = next;
     return BASE_OK;
@@ -225,7 +257,8 @@ static void print_default(const struct base_option *option, FILE *out)
     }
 }
 
-void base_options_help(const struct base_option *options, size_t option_count, FILE *out)
+void base_options_help(
+    const struct base_option *options, size_t option_count, const char *prefix, FILE *out)
 {
     for (size_t i = 0; i < option_count; i++) {
         const struct base_option *option = &options[i];
@@ -237,8 +270,10 @@ void base_options_help(const struct base_option *options, size_t option_count, F
             (void)snprintf(left + used, sizeof(left) - (size_t)used, " %s", option->value_name);
         (void)fprintf(out, "%-34s %s", left, option->help);
         print_default(option, out);
-        if (option->environment != NULL)
-            (void)fprintf(out, " [%s]", option->environment);
+        char variable[VARIABLE_BYTES];
+        base_option_variable(option, prefix, variable, sizeof(variable));
+        if (variable[0] != '\0')
+            (void)fprintf(out, " [%s]", variable);
         (void)fprintf(out, "\n");
     }
 }

@@ -48,7 +48,7 @@ bool cli_parse_options(const struct cli_command *command, const struct base_opti
     if (rc == BASE_CANCELLED) {
         (void)printf("usage: layermesh %s %s\n\n%s\n\n", command->name, command->arguments,
             command->summary);
-        base_options_help(options, option_count, stdout);
+        base_options_help(options, option_count, NULL, stdout);
         *ret_exit = cli_finish(command);
         return false;
     }

@@ -155,6 +155,7 @@ static int begin(struct command_line *line, const char *service,
     if (strlen(path) + strlen(options->model_path) + 2048 > sizeof(line->text))
         return base_error_set(err, BASE_TOO_BIG, "%s: path too long", options->model_path);
     add(line, path);
+    add_pair(line, "--admin-listen", "off");
     if (options->log_level != NULL)
         add_pair(line, "--log-level", options->log_level);
     return BASE_OK;
@@ -190,7 +191,7 @@ static int start_router(
     add_pair(&line, "--listen", self->router);
     add_pair(&line, "--data-listen", endpoint);
     add_pair(&line, "--model", options->model_path);
-    add_number(&line, "--drain-ms", 0);
+    add_number(&line, "--grace-s", 0);
     return start(self, "router", &line, err);
 }
 
@@ -210,7 +211,7 @@ static int start_worker(struct cli_mesh *self, const struct cli_mesh_options *op
     add_pair(&line, "--node-id", name);
     add_number(&line, "--threads", options->thread_count);
     add_number(&line, "--probe-ms", options->probe_ms);
-    add_number(&line, "--drain-ms", 0); /* when one is told to end, all are */
+    add_number(&line, "--grace-s", 0); /* when one is told to end, all are */
     if (options->fast_float)
         add(&line, "--fast-float");
     if (is_spare)

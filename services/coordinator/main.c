@@ -1,7 +1,8 @@
 /* layermesh-coordinator: knows who is there and who computes which layers. */
+#include "admin.h"
 #include "base_err.h"
 #include "base_log.h"
-#include "base_options.h"
+#include "config.h"
 #include "coordinator_io.h"
 #include "keys.h"
 #include <errno.h>
@@ -10,17 +11,19 @@
 #include <string.h>
 #include <sys/random.h>
 
-#define OPTION_COUNT 16
+#define ROW_COUNT    14 /* of our own */
+#define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 struct settings {
-    const char *listen, *keys, *log_level;
-    bool insecure, any_address, check;
+    struct config config;
+    const char *listen, *keys;
+    bool insecure, any_address;
     struct coordinator_options core;
 };
 
 static void list_options(struct settings *s, struct base_option *ret)
 {
-    const struct base_option options[OPTION_COUNT] = {
+    const struct base_option rows[ROW_COUNT] = {
         {"listen", 'l', BASE_OPTION_STRING, &s->listen, 0, 0, "ENDPOINT",
             "LAYERMESH_COORDINATOR_LISTEN", "Where workers, routers and the CLI connect."},
         {"stages", 0, BASE_OPTION_U32, &s->core.stage_count, 0, LIMIT_STAGES_MAX, "N", NULL,
@@ -50,21 +53,18 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Without --keys: allow plain TCP, for a network that you trust."},
         {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
             "LAYERMESH_INSECURE_ANY_ADDRESS", "...also on every interface at once."},
-        {"check", 0, BASE_OPTION_FLAG, &s->check, 0, 0, NULL, NULL, "Check the options and exit."},
-        {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
-            "error, warn, info or debug."},
     };
-    memcpy(ret, options, sizeof(options));
+    memcpy(ret, rows, sizeof(rows));
+    config_options(&s->config, ret + ROW_COUNT);
 }
 
-static int check_settings(const struct settings *s, struct base_error *err)
+static int check_settings(const void *settings, struct base_error *err)
 {
-    enum base_log_level level;
+    const struct settings *s = settings;
 
-    if (base_log_level_parse(s->log_level, &level) != BASE_OK)
-        return base_error_set(
-            err, BASE_INVALID, "--log-level %s: error, warn, info or debug", s->log_level);
-    base_log_init("layermesh-coordinator", level);
+    if (admin_listen_check(s->config.admin_listen, err) != BASE_OK)
+        return BASE_INVALID;
+
     if (s->core.lease_ms < 2 * s->core.heartbeat_interval_ms)
         return base_error_set(err, BASE_INVALID,
             "--lease-ms %u is less than two heartbeats of %u ms", s->core.lease_ms,
@@ -114,32 +114,25 @@ static int serve(struct settings *s, struct base_error *err)
     return rc;
 }
 
+static const struct config_program program = {"layermesh-coordinator", "LAYERMESH_COORDINATOR_",
+    "[OPTION]...\nKnows the workers of a layermesh and gives each its layers.", check_settings};
+
 int main(int argc, char **argv)
 {
-    struct settings settings = {.listen = "tcp://127.0.0.1:7400", .log_level = "info"};
+    struct settings settings = {.listen = "tcp://127.0.0.1:7400"};
     struct base_option options[OPTION_COUNT];
     struct base_error err = {0};
-    int next, rc;
+    int status;
 
-    base_log_init("layermesh-coordinator", BASE_LOG_INFO);
+    config_init(&settings.config);
     coordinator_options_default(&settings.core);
     list_options(&settings, options);
-    rc = base_options_parse(options, OPTION_COUNT, argc, argv, 0, &next, &err);
-    if (rc == BASE_CANCELLED) {
-        (void)printf("usage: layermesh-coordinator [OPTION]...\n"
-                     "Knows the workers of a layermesh and gives each its layers.\n\n");
-        base_options_help(options, OPTION_COUNT, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (rc != BASE_OK || check_settings(&settings, &err) != BASE_OK) {
+    if (config_start(
+            &settings.config, &program, options, OPTION_COUNT, &settings, argc, argv, &status) &&
+        serve(&settings, &err) != BASE_OK) {
         (void)fprintf(stderr, "layermesh-coordinator: %s\n", err.text);
-        return 2;
+        status = EXIT_FAILURE;
     }
-    if (settings.check)
-        return EXIT_SUCCESS;
-    if (serve(&settings, &err) != BASE_OK) {
-        (void)fprintf(stderr, "layermesh-coordinator: %s\n", err.text);
-        return EXIT_FAILURE;
-    }
-    return EXIT_SUCCESS;
+    config_release(&settings.config);
+    return status;
 }

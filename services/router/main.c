@@ -7,17 +7,20 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+#include "admin.h"
 #include "base_log.h"
-#include "base_options.h"
+#include "config.h"
 #include "gguf.h"
 #include "keys.h"
 #include "router_io.h"
 #include "text_tokenizer.h"
 
-#define OPTION_COUNT 14
+#define ROW_COUNT    13 /* of our own */
+#define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 struct settings {
-    const char *model, *node_id, *log_level;
+    struct config config;
+    const char *model, *node_id;
     const char *key;
     bool insecure, any_address;
     struct keys_identity identity;
@@ -26,7 +29,7 @@ struct settings {
 
 static void list_options(struct settings *s, struct base_option *ret)
 {
-    const struct base_option options[OPTION_COUNT] = {
+    const struct base_option rows[ROW_COUNT] = {
         {"model", 'm', BASE_OPTION_STRING, &s->model, 0, 0, "FILE", NULL,
             "Model file (GGUF); its tokenizer is used. Required."},
         {"coordinator", 'c', BASE_OPTION_STRING, &s->io.coordinator, 0, 0, "ENDPOINT",
@@ -45,7 +48,7 @@ static void list_options(struct settings *s, struct base_option *ret)
             "N", NULL, "Most requests computed at the same time."},
         {"max-waiting", 0, BASE_OPTION_U32, &s->io.core.requests_waiting, 1, LIMIT_REQUESTS_WAITING,
             "N", NULL, "Most requests that queue; more are refused."},
-        {"drain-ms", 0, BASE_OPTION_U32, &s->io.drain_ms, 0, 3600000, "MS", NULL,
+        {"grace-s", 0, BASE_OPTION_F64, &s->io.grace_s, 0, 3600, "SECONDS", NULL,
             "Longest wait after SIGTERM for running requests; a second signal ends it."},
         {"key", 0, BASE_OPTION_STRING, &s->key, 0, 0, "FILE", "LAYERMESH_KEY",
             "Key of the router, from 'layermesh keys init': TCP is encrypted."},
@@ -53,10 +56,9 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Without --key: allow plain TCP, for a network that you trust."},
         {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
             "LAYERMESH_INSECURE_ANY_ADDRESS", "...also on every interface at once."},
-        {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
-            "error, warn, info or debug."},
     };
-    memcpy(ret, options, sizeof(options));
+    memcpy(ret, rows, sizeof(rows));
+    config_options(&s->config, ret + ROW_COUNT);
 }
 
 static bool is_name(const char *name)
@@ -88,18 +90,18 @@ static int check_endpoints(const struct settings *s, struct base_error *err)
     return BASE_OK;
 }
 
-static int check_settings(const struct settings *s, struct base_error *err)
+static int check_settings(const void *settings, struct base_error *err)
 {
-    enum base_log_level level;
+    const struct settings *s = settings;
+
+    if (admin_listen_check(s->config.admin_listen, err) != BASE_OK)
+        return BASE_INVALID;
+
     if (s->model == NULL)
         return base_error_set(err, BASE_INVALID, "--model FILE is required");
     if (s->io.coordinator == NULL)
         return base_error_set(
             err, BASE_INVALID, "--coordinator ENDPOINT or LAYERMESH_COORDINATOR is required");
-    if (base_log_level_parse(s->log_level, &level) != BASE_OK)
-        return base_error_set(
-            err, BASE_INVALID, "--log-level %s: error, warn, info or debug", s->log_level);
-    base_log_init("layermesh-router", level);
     if (s->node_id != NULL && !is_name(s->node_id))
         return base_error_set(err, BASE_INVALID,
             "--node-id %s: 1 to %d letters, digits, dots, dashes or underscores", s->node_id,
@@ -168,33 +170,29 @@ static int serve(struct settings *s, struct base_error *err)
     return rc;
 }
 
+static const struct config_program program = {"layermesh-router", "LAYERMESH_ROUTER_",
+    "--model FILE --coordinator ENDPOINT [OPTION]...\n"
+    "Takes requests of clients and runs them on a layermesh.",
+    check_settings};
+
 int main(int argc, char **argv)
 {
-    struct settings settings = {.log_level = "info",
-        .io = {.listen = "tcp://127.0.0.1:7500",
-            .data_listen = "tcp://127.0.0.1:*",
-            .drain_ms = 30000}};
+    struct settings settings = {
+        .io = {
+            .listen = "tcp://127.0.0.1:7500", .data_listen = "tcp://127.0.0.1:*", .grace_s = 30}};
     struct base_option options[OPTION_COUNT];
     struct base_error err = {0};
-    int next;
+    int status;
 
-    base_log_init("layermesh-router", BASE_LOG_INFO);
+    config_init(&settings.config);
     router_options_default(&settings.io.core);
     list_options(&settings, options);
-    int rc = base_options_parse(options, OPTION_COUNT, argc, argv, 0, &next, &err);
-    if (rc == BASE_CANCELLED) {
-        (void)printf("usage: layermesh-router --model FILE --coordinator ENDPOINT [OPTION]...\n"
-                     "Takes requests of clients and runs them on a layermesh.\n\n");
-        base_options_help(options, OPTION_COUNT, stdout);
-        return EXIT_SUCCESS;
-    }
-    if (rc != BASE_OK || check_settings(&settings, &err) != BASE_OK) {
+    if (config_start(
+            &settings.config, &program, options, OPTION_COUNT, &settings, argc, argv, &status) &&
+        serve(&settings, &err) != BASE_OK) {
         (void)fprintf(stderr, "layermesh-router: %s\n", err.text);
-        return 2;
+        status = EXIT_FAILURE;
     }
-    if (serve(&settings, &err) != BASE_OK) {
-        (void)fprintf(stderr, "layermesh-router: %s\n", err.text);
-        return EXIT_FAILURE;
-    }
-    return EXIT_SUCCESS;
+    config_release(&settings.config);
+    return status;
 }

@@ -205,7 +205,7 @@ static void take_signal(struct router_io *self, int fd)
         return;
     }
     self->draining = true;
-    self->drain_until_us = base_clock_us() + (uint64_t)self->options.drain_ms * 1000;
+    self->drain_until_us = base_clock_us() + (uint64_t)(self->options.grace_s * 1e6);
     router_drain(self->core);
 }
 

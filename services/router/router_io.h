@@ -13,8 +13,8 @@ struct router_io_options {
     const char *listen;          /* for clients */
     const char *data_listen;     /* for the last stage */
     const char *advertise;       /* data endpoint as others reach it; NULL: as bound */
-    uint32_t drain_ms;
-    struct router_options core; /* data_endpoint is filled in here */
+    double grace_s;              /* longest wait for running requests at the end */
+    struct router_options core;  /* data_endpoint is filled in here */
 };
 
 /* Opens all sockets. context and tokenizer are borrowed. Returns BASE_OK, or the error of the
@@ -22,7 +22,7 @@ struct router_io_options {
 int router_io_new(struct net_context *context, const struct router_io_options *options,
     const struct text_tokenizer *tokenizer, struct router_io **ret, struct base_error *err);
 
-/* Serves until SIGINT or SIGTERM, then until running requests are done, drain_ms passed or a second
+/* Serves until SIGINT or SIGTERM, then until running requests are done, grace_s passed or a second
  * signal came; says goodbye to the coordinator. */
 void router_io_run(struct router_io *self);
 void router_io_destroy(struct router_io **self_p);

@@ -1,9 +1,10 @@
 /* layermesh-worker: one stage of the mesh. */
+#include "admin.h"
 #include "base_alloc.h"
 #include "base_clock.h"
 #include "base_log.h"
-#include "base_options.h"
 #include "base_queue.h"
+#include "config.h"
 #include "keys.h"
 #include "model.h"
 #include "net.h"
@@ -28,9 +29,11 @@
 #define COMPUTE_STOP_MS 5000u /* a step may still be running when everything else has ended */
 
 struct settings {
-    const char *model, *coordinator, *listen, *advertise, *node_id, *log_level;
+    struct config config;
+    const char *model, *coordinator, *listen, *advertise, *node_id;
     uint64_t memory_bytes;
-    uint32_t threads, probe_ms, batch_tokens_max, drain_ms;
+    uint32_t threads, probe_ms, batch_tokens_max;
+    double grace_s;
     const char *key;
     bool standby, fast_float, insecure, any_address;
 };
@@ -51,11 +54,12 @@ struct daemon {
     struct keys_identity key;
 };
 
-#define OPTION_COUNT 16
+#define ROW_COUNT    15 /* of our own */
+#define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 static void list_options(struct settings *s, struct base_option *ret)
 {
-    const struct base_option options[OPTION_COUNT] = {
+    const struct base_option rows[ROW_COUNT] = {
         {"model", 'm', BASE_OPTION_STRING, &s->model, 0, 0, "FILE", NULL,
             "Model file (GGUF) to hold layers of; required."},
         {"coordinator", 'c', BASE_OPTION_STRING, &s->coordinator, 0, 0, "ENDPOINT",
@@ -69,7 +73,8 @@ static void list_options(struct settings *s, struct base_option *ret)
             "one host need one each."},
         {"memory", 0, BASE_OPTION_BYTES, &s->memory_bytes, 0, 0, "BYTES", NULL,
             "Memory for weights, KV pages and activations (default: what is available now)."},
-        {"threads", 't', BASE_OPTION_U32, &s->threads, 1, 256, "N", NULL, "Compute threads."},
+        {"threads", 't', BASE_OPTION_U32, &s->threads, 0, 256, "N", NULL,
+            "Compute threads; 0: one for each core that this process may use."},
         {"batch-tokens-max", 0, BASE_OPTION_U32, &s->batch_tokens_max, 1, LIMIT_BATCH_TOKENS_MAX,
             "N", NULL, "Most tokens in one step; bounds the memory for activations."},
         {"standby", 0, BASE_OPTION_FLAG, &s->standby, 0, 0, NULL, NULL,
@@ -78,34 +83,32 @@ static void list_options(struct settings *s, struct base_option *ret)
             "OpenBLAS for float weights: gives up that tokens are the same bits on any split."},
         {"probe-ms", 0, BASE_OPTION_U32, &s->probe_ms, 1, 60000, "MS", NULL,
             "Time to measure this machine at start."},
-        {"drain-ms", 0, BASE_OPTION_U32, &s->drain_ms, 0, 3600000, "MS", NULL,
-            "Longest wait after SIGTERM for the stage to move elsewhere."},
+        {"grace-s", 0, BASE_OPTION_F64, &s->grace_s, 0, 3600, "SECONDS", NULL,
+            "Longest wait after SIGTERM for the stage to move elsewhere; a second signal ends it."},
         {"key", 0, BASE_OPTION_STRING, &s->key, 0, 0, "FILE", "LAYERMESH_KEY",
             "Key of this worker, from 'layermesh keys issue': TCP is encrypted."},
         {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
             "Without --key: allow plain TCP, for a network that you trust."},
         {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
             "LAYERMESH_INSECURE_ANY_ADDRESS", "...also on every interface at once."},
-        {"log-level", 0, BASE_OPTION_STRING, &s->log_level, 0, 0, "LEVEL", NULL,
-            "error, warn, info or debug."},
     };
 
-    memcpy(ret, options, sizeof(options));
+    memcpy(ret, rows, sizeof(rows));
+    config_options(&s->config, ret + ROW_COUNT);
 }
 
-static int check_settings(const struct settings *s, struct base_error *err)
+static int check_settings(const void *settings, struct base_error *err)
 {
-    enum base_log_level level;
+    const struct settings *s = settings;
+
+    if (admin_listen_check(s->config.admin_listen, err) != BASE_OK)
+        return BASE_INVALID;
 
     if (s->model == NULL)
         return base_error_set(err, BASE_INVALID, "--model FILE is required");
     if (s->coordinator == NULL)
         return base_error_set(
             err, BASE_INVALID, "--coordinator ENDPOINT or LAYERMESH_COORDINATOR is required");
-    if (base_log_level_parse(s->log_level, &level) != BASE_OK)
-        return base_error_set(
-            err, BASE_INVALID, "--log-level %s: error, warn, info or debug", s->log_level);
-    base_log_init("layermesh-worker", level);
     if (s->node_id != NULL &&
         (s->node_id[0] == 0 || strlen(s->node_id) >= LIMIT_NAME_BYTES ||
             strspn(
@@ -168,7 +171,7 @@ static int measure(struct daemon *self, struct base_error *err)
         {.fd = base_queue_fd(probe.done), .events = POLLIN}};
     while (base_queue_count(probe.done) == 0) {
         if (poll(items, 2, -1) > 0 && (items[0].revents & POLLIN) != 0) {
-            base_log(BASE_LOG_INFO, "signal", "while measuring: nothing was started yet");
+            base_log(BASE_LOG_INFO, "signal", "reason=\"came while measuring\"");
             _exit(EXIT_SUCCESS);
         }
     }
@@ -268,9 +271,12 @@ static int start(struct daemon *self, struct base_error *err)
         rc = model_open(self->settings.model, &self->model, err);
     if (rc != BASE_OK)
         return rc;
-    rc = tensor_pool_new(self->settings.threads, &self->pool);
+    uint32_t threads = self->settings.threads;
+    if (threads == 0)
+        threads = tensor_pool_default_threads();
+    rc = tensor_pool_new(threads, &self->pool);
     if (rc != BASE_OK)
-        return base_error_set(err, rc, "%u compute threads", self->settings.threads);
+        return base_error_set(err, rc, "%u compute threads", threads);
     rc = describe(self, err);
     return rc == BASE_OK ? start_threads(self, err) : rc;
 }
@@ -287,8 +293,8 @@ static int run(struct daemon *self)
             {.fd = base_queue_fd(self->notices), .events = POLLIN}};
         uint64_t now_ms = base_clock_ms();
         if (until_ms != 0 && now_ms >= until_ms) {
-            base_log(BASE_LOG_WARN, "drain-ended", "after_ms=%u: the stage did not move",
-                self->settings.drain_ms);
+            base_log(BASE_LOG_WARN, "drain-ended", "after_s=%g reason=\"the stage did not move\"",
+                self->settings.grace_s);
             return EXIT_SUCCESS;
         }
         (void)poll(items, 2, until_ms == 0 ? -1 : (int)(until_ms - now_ms));
@@ -299,7 +305,7 @@ static int run(struct daemon *self)
             base_log(BASE_LOG_INFO, "signal", "number=%u", signal_info.ssi_signo);
             if (until_ms != 0)
                 return EXIT_SUCCESS; /* the second one: at once */
-            until_ms = base_clock_ms() + self->settings.drain_ms + 1;
+            until_ms = base_clock_ms() + (uint64_t)(self->settings.grace_s * 1e3) + 1;
             worker_data_drain(self->data);
         }
         struct worker_notice *notice = base_queue_pop(self->notices);
@@ -320,8 +326,8 @@ static void stop(struct daemon *self, int status)
     worker_control_destroy(&self->control);
     worker_loader_destroy(&self->loader);
     if (self->compute != NULL && worker_compute_stop(self->compute, COMPUTE_STOP_MS) != BASE_OK) {
-        base_log(
-            BASE_LOG_WARN, "compute-stuck", "a step did not end within %u ms", COMPUTE_STOP_MS);
+        base_log(BASE_LOG_WARN, "compute-stuck", "reason=\"a step did not end\" after_ms=%u",
+            COMPUTE_STOP_MS);
         _exit(status);
     }
     worker_compute_destroy(&self->compute);
@@ -343,35 +349,33 @@ static void stop(struct daemon *self, int status)
     net_context_destroy(&self->context);
 }
 
+static const struct config_program program = {"layermesh-worker", "LAYERMESH_WORKER_",
+    "--model FILE --coordinator ENDPOINT [OPTION]...\n"
+    "Holds layers of a model for a layermesh coordinator.",
+    check_settings};
+
 int main(int argc, char **argv)
 {
     struct daemon self = {.settings = {.listen = "tcp://127.0.0.1:*",
-                              .log_level = "info",
-                              .threads = tensor_pool_default_threads(),
                               .probe_ms = 1000,
-                              .drain_ms = 10000,
+                              .grace_s = 30,
                               .batch_tokens_max = LIMIT_BATCH_TOKENS_MAX}};
+    struct settings *settings = &self.settings;
     struct base_option options[OPTION_COUNT];
     struct base_error err = {0};
-    int next, status = EXIT_FAILURE;
+    int status;
 
-    base_log_init("layermesh-worker", BASE_LOG_INFO);
-    list_options(&self.settings, options);
-    int rc = base_options_parse(options, OPTION_COUNT, argc, argv, 0, &next, &err);
-    if (rc == BASE_CANCELLED) {
-        (void)printf("usage: layermesh-worker --model FILE --coordinator ENDPOINT [OPTION]...\n"
-                     "Holds layers of a model for a layermesh coordinator.\n\n");
-        base_options_help(options, OPTION_COUNT, stdout);
-        return EXIT_SUCCESS;
+    config_init(&settings->config);
+    list_options(settings, options);
+    if (config_start(
+            &settings->config, &program, options, OPTION_COUNT, settings, argc, argv, &status)) {
+        status = EXIT_FAILURE;
+        if (start(&self, &err) == BASE_OK)
+            status = run(&self);
+        else
+            (void)fprintf(stderr, "layermesh-worker: %s\n", err.text);
+        stop(&self, status);
     }
-    if (rc != BASE_OK || check_settings(&self.settings, &err) != BASE_OK) {
-        (void)fprintf(stderr, "layermesh-worker: %s\n", err.text);
-        return 2;
-    }
-    if (start(&self, &err) == BASE_OK)
-        status = run(&self);
-    else
-        (void)fprintf(stderr, "layermesh-worker: %s\n", err.text);
-    stop(&self, status);
+    config_release(&settings->config);
     return status;
 }

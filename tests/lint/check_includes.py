@@ -12,6 +12,7 @@ ALLOWED = {
     r'<(pcre2|utf8proc)\.h>': [r'^common/text/'],
     r'<jansson\.h>': [r'^services/cli/', r'^tests/'],
     r'<xxhash\.h>': [r'^common/gguf/', r'^tests/'],
+    r'<yaml\.h>': [r'^common/config/config_file\.c$'],
     r'<microhttpd\.h>': [r'^common/admin/admin_http\.c$'],
     r'<criterion/': [r'^tests/'],
 }

@@ -46,7 +46,7 @@ int main(int argc, char **argv)
     };
     int rc = base_options_parse(options, 5, argc, argv, 0, &next, &err);
     if (rc != BASE_OK) {
-        base_options_help(options, 5, rc == BASE_CANCELLED ? stdout : stderr);
+        base_options_help(options, 5, NULL, rc == BASE_CANCELLED ? stdout : stderr);
         return rc == BASE_CANCELLED ? EXIT_SUCCESS : 2;
     }
     if (seed != 0) {

@@ -57,6 +57,11 @@ Test(base_options, a_flag_of_the_environment_is_1_or_0)
     setenv("TEST_OPTION_VERBOSE", "0", 1);
     cr_assert_eq(PARSE(0, "--port", "7"), BASE_OK, "%s", err.text);
     cr_assert_not(verbose);
+    cr_assert_eq(PARSE(0, "--verbose"), BASE_OK, "%s", err.text);
+    cr_assert(verbose);
+    setenv("TEST_OPTION_VERBOSE", "true", 1);
+    cr_assert_eq(PARSE(0, "--verbose=false"), BASE_OK, "%s", err.text);
+    cr_assert_not(verbose);
     setenv("TEST_OPTION_VERBOSE", "maybe", 1);
     cr_assert_eq(PARSE(0, "--port", "7"), BASE_INVALID);
     cr_assert(strstr(err.text, "TEST_OPTION_VERBOSE") && strstr(err.text, "maybe"));
@@ -82,4 +87,53 @@ Test(base_options, what_is_wrong_is_named)
     cr_assert_eq(PARSE(0, "--help"), BASE_CANCELLED);
     cr_assert_eq(PARSE(1, "-v", "word", "--nope"), BASE_OK);
     cr_assert_eq(next, 2);
+}
+
+Test(base_options, a_prefix_gives_every_setting_a_variable)
+{
+    static bool check;
+    const struct base_option rows[] = {
+        {"batch-tokens", 0, BASE_OPTION_U32, &port, 1, 100, "N", NULL, "tokens"},
+        {"name", 0, BASE_OPTION_STRING, &name, 0, 0, "NAME", "TEST_OPTION_NAME", "a name"},
+        {.name = "check", .type = BASE_OPTION_FLAG, .target = &check, .command_only = true},
+    };
+    const char *const wanted[] = {"LAYERMESH_X_BATCH_TOKENS", "TEST_OPTION_NAME", ""};
+    char variable[64];
+    struct base_error err = {0};
+
+    for (size_t i = 0; i < 3; i++) {
+        base_option_variable(&rows[i], "LAYERMESH_X_", variable, sizeof(variable));
+        cr_assert_str_eq(variable, wanted[i]);
+    }
+    base_option_variable(&rows[0], NULL, variable, sizeof(variable));
+    cr_assert_str_eq(variable, "");
+    setenv("LAYERMESH_X_BATCH_TOKENS", "9", 1);
+    setenv("LAYERMESH_X_CHECK", "1", 1);
+    cr_assert_eq(base_options_environment(rows, 3, "LAYERMESH_X_", &err), BASE_OK, "%s", err.text);
+    cr_assert(port == 9 && !check);
+    setenv("LAYERMESH_X_BATCH_TOKENS", "900", 1);
+    cr_assert_eq(base_options_environment(rows, 3, "LAYERMESH_X_", &err), BASE_INVALID);
+    cr_assert(
+        strstr(err.text, "LAYERMESH_X_BATCH_TOKENS") && strstr(err.text, "900"), "%s", err.text);
+}
+
+Test(base_options, a_stronger_source_replaces_a_list)
+{
+    struct base_error err = {0};
+    const struct base_option *stop = base_option_find(table, 6, "stop", 4);
+
+    cr_assert_not_null(stop);
+    cr_assert_null(base_option_find(table, 6, "stop-not", 8));
+    for (int i = 0; i < 2; i++)
+        cr_assert_eq(base_option_set(stop, BASE_OPTION_FROM_FILE, "f", "file", &err), BASE_OK);
+    cr_assert_eq(stops.count, 2);
+    cr_assert_eq(
+        base_option_set(stop, BASE_OPTION_FROM_COMMAND_LINE, "c", "--stop", &err), BASE_OK);
+    cr_assert(stops.count == 1 && strcmp(stops.items[0], "c") == 0);
+    for (int i = 1; i < BASE_OPTION_LIST_MAX; i++)
+        cr_assert_eq(
+            base_option_set(stop, BASE_OPTION_FROM_COMMAND_LINE, "c", "--stop", &err), BASE_OK);
+    cr_assert_eq(
+        base_option_set(stop, BASE_OPTION_FROM_COMMAND_LINE, "c", "--stop", &err), BASE_INVALID);
+    cr_assert(strstr(err.text, "--stop"), "%s", err.text);
 }
