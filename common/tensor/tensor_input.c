@@ -6,6 +6,7 @@
 #include "tensor_matrix_private.h"
 #include "tensor_pool.h"
 #include "tensor_type.h"
+#include <string.h>
 
 /* Fewer values than this are quantised sooner by one thread than a pool is woken. */
 #define PARALLEL_VALUES 16384
@@ -17,27 +18,45 @@ static size_t token_stride_of(size_t token_count)
     return 2 * (((token_count + 1) / 2) | 1);
 }
 
+/* Everything that a form needs is allocated at once; sizes follow from items of 32 columns. */
+static bool alloc_forms(struct tensor_input *self, size_t token_stride, size_t block_count)
+{
+    struct tensor_form_32 *a = &self->form_32;
+    struct tensor_form_256 *b = &self->form_256;
+    size_t items, bytes, supers;
+
+    /* Superblocks are whole: eight blocks or none. */
+    if (!base_mul_size(token_stride, block_count, &items) || !base_mul_size(items, 128, &bytes))
+        return false;
+    supers = token_stride * (block_count / 8);
+    self->form_float = base_alloc_aligned(bytes, 64);
+    a->q = base_alloc_aligned(bytes / 4, 64);
+    a->scale = base_alloc_aligned(bytes / 32, 64);
+    a->scaled_sum = base_alloc_aligned(bytes / 32, 64);
+    a->minus_sum = base_alloc_aligned(bytes / 32, 64);
+    b->q = base_alloc_aligned(bytes / 4, 64);
+    b->minus_sum = base_alloc_aligned(bytes / 16, 64);
+    b->sums_16 = base_alloc_aligned(bytes / 32, 64);
+    b->sums_32 = base_alloc_aligned(bytes / 64, 64);
+    b->scale = base_alloc_aligned(supers * 4 + 64, 64);
+    b->minus_sum_256 = base_alloc_aligned(supers * 4 + 64, 64);
+    return self->form_float != NULL && a->q != NULL && a->scale != NULL && a->scaled_sum != NULL &&
+           a->minus_sum != NULL && b->q != NULL && b->minus_sum != NULL && b->sums_16 != NULL &&
+           b->sums_32 != NULL && b->scale != NULL && b->minus_sum_256 != NULL;
+}
+
 int tensor_input_new(size_t token_count_max, size_t column_count_max, struct tensor_input **ret)
 {
-    size_t block_count = (column_count_max + TENSOR_BLOCK_COLUMNS - 1) / TENSOR_BLOCK_COLUMNS;
-    size_t items, bytes;
-
-    if (token_count_max == 0 || column_count_max == 0 || token_count_max > SIZE_MAX / 8)
+    if (token_count_max == 0 || column_count_max == 0 || token_count_max > SIZE_MAX / 8 ||
+        column_count_max > SIZE_MAX / 8)
         return BASE_INVALID;
-    if (!base_mul_size(token_stride_of(token_count_max), block_count, &items) ||
-        !base_mul_size(items, TENSOR_BLOCK_COLUMNS, &bytes))
-        return BASE_NOMEM;
     struct tensor_input *self = base_alloc_zeroed(1, sizeof(*self));
     if (self == NULL)
         return BASE_NOMEM;
     self->token_count_max = token_count_max;
     self->column_count_max = column_count_max;
-    self->q = base_alloc_aligned(bytes, 64);
-    self->scale = base_alloc_array(items, sizeof(*self->scale));
-    self->start_q8_0 = base_alloc_array(items, sizeof(*self->start_q8_0));
-    self->start_q4_0 = base_alloc_array(items, sizeof(*self->start_q4_0));
-    if (self->q == NULL || self->scale == NULL || self->start_q8_0 == NULL ||
-        self->start_q4_0 == NULL) {
+    if (!alloc_forms(self, token_stride_of(token_count_max),
+            (column_count_max + TENSOR_BLOCK_COLUMNS - 1) / TENSOR_BLOCK_COLUMNS)) {
         tensor_input_destroy(&self);
         return BASE_NOMEM;
     }
@@ -51,53 +70,107 @@ void tensor_input_destroy(struct tensor_input **self_p)
 
     if (self == NULL)
         return;
-    base_free(self->q);
-    base_free(self->scale);
-    base_free(self->start_q8_0);
-    base_free(self->start_q4_0);
+    base_free(self->form_float);
+    base_free(self->form_32.q);
+    base_free(self->form_32.scale);
+    base_free(self->form_32.scaled_sum);
+    base_free(self->form_32.minus_sum);
+    base_free(self->form_256.q);
+    base_free(self->form_256.minus_sum);
+    base_free(self->form_256.sums_16);
+    base_free(self->form_256.sums_32);
+    base_free(self->form_256.scale);
+    base_free(self->form_256.minus_sum_256);
     base_free(self);
     *self_p = NULL;
 }
 
-static void quantize_tokens(void *context, uint32_t thread_index, uint32_t thread_count)
+uint32_t tensor_form_of(uint32_t type)
+{
+    switch (tensor_block_columns(type)) {
+    case 32:
+        return TENSOR_FORM_32;
+    case 256:
+        return TENSOR_FORM_256;
+    default:
+        return TENSOR_FORM_FLOAT;
+    }
+}
+
+struct tensor_form_32 tensor_form_32_at(const struct tensor_input *self, size_t token)
+{
+    const struct tensor_form_32 *form = &self->form_32;
+
+    return (struct tensor_form_32){
+        .q = form->q + token * TENSOR_BLOCK_COLUMNS,
+        .scale = form->scale + token,
+        .scaled_sum = form->scaled_sum + token,
+        .minus_sum = form->minus_sum + token,
+    };
+}
+
+struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_t token)
+{
+    const struct tensor_form_256 *form = &self->form_256;
+
+    return (struct tensor_form_256){
+        .q = form->q + token * TENSOR_BLOCK_COLUMNS,
+        .scale = form->scale + token,
+        .minus_sum = form->minus_sum + token,
+        .minus_sum_256 = form->minus_sum_256 + token,
+        .sums_16 = form->sums_16 + token,
+        .sums_32 = form->sums_32 + token,
+    };
+}
+
+static void prepare_floats(struct tensor_input *self, size_t token)
+{
+    const float *x = self->x + token * self->column_count;
+    float *block = self->form_float + token * TENSOR_FLOAT_COLUMNS;
+
+    for (size_t i = 0; i < self->column_count; i += TENSOR_FLOAT_COLUMNS) {
+        size_t left = self->column_count - i;
+        memcpy(block, x + i,
+            (left < TENSOR_FLOAT_COLUMNS ? left : TENSOR_FLOAT_COLUMNS) * sizeof(float));
+        block += self->token_stride * TENSOR_FLOAT_COLUMNS;
+    }
+}
+
+static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread_count)
 {
     struct tensor_input *self = context;
+    const struct tensor_kernels *kernels = tensor_kernels_get();
     size_t first, last;
 
     tensor_split(self->token_count, thread_index, thread_count, &first, &last);
     for (size_t t = first; t < last; t++) {
-        struct tensor_quantized out = {
-            .q = self->q + t * TENSOR_BLOCK_COLUMNS,
-            .scale = self->scale + t,
-            .start_q8_0 = self->start_q8_0 + t,
-            .start_q4_0 = self->start_q4_0 + t,
-            .token_stride = self->token_stride,
-        };
-        tensor_kernels_get()->quantize(self->x + t * self->column_count, self->column_count, &out);
+        const float *x = self->x + t * self->column_count;
+        struct tensor_form_32 form_32 = tensor_form_32_at(self, t);
+        struct tensor_form_256 form_256 = tensor_form_256_at(self, t);
+        if (self->forms & TENSOR_FORM_FLOAT)
+            prepare_floats(self, t);
+        if (self->forms & TENSOR_FORM_32)
+            kernels->quantize_32(x, self->column_count, self->token_stride, &form_32);
+        if (self->forms & TENSOR_FORM_256)
+            kernels->quantize_256(x, self->column_count, self->token_stride, &form_256);
     }
-}
-
-uint32_t tensor_form_of(uint32_t type)
-{
-    return type == TENSOR_Q8_0 || type == TENSOR_Q4_0 ? TENSOR_FORM_32 : TENSOR_FORM_FLOAT;
 }
 
 void tensor_input_prepare_forms(struct tensor_input *self, const float *x, size_t token_count,
     size_t column_count, uint32_t forms, struct tensor_pool *pool)
 {
     base_assert(token_count <= self->token_count_max && column_count <= self->column_count_max);
+    base_assert((forms & TENSOR_FORM_32) == 0 || column_count % 32 == 0);
+    base_assert((forms & TENSOR_FORM_256) == 0 || column_count % 256 == 0);
     self->x = x;
     self->token_count = token_count;
     self->column_count = column_count;
     self->token_stride = token_stride_of(token_count);
     self->forms = forms;
-    if ((forms & TENSOR_FORM_32) == 0)
-        return;
-    base_assert(column_count % TENSOR_BLOCK_COLUMNS == 0);
     if (pool == NULL || token_count == 1 || token_count * column_count < PARALLEL_VALUES)
-        quantize_tokens(self, 0, 1);
+        prepare_tokens(self, 0, 1);
     else
-        tensor_pool_run(pool, quantize_tokens, self);
+        tensor_pool_run(pool, prepare_tokens, self);
 }
 
 void tensor_input_prepare(struct tensor_input *self, const float *x, size_t token_count,

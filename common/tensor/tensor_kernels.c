@@ -9,6 +9,15 @@
 
 static const struct tensor_kernels *_Atomic chosen;
 
+#define PRODUCT_OF(isa, type) [TENSOR_##type] = tensor_product_##isa##_##type,
+tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES] = {
+    TENSOR_EACH_TYPE(PRODUCT_OF, scalar)};
+#ifdef TENSOR_WITH_X86
+tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES] = {TENSOR_EACH_TYPE(PRODUCT_OF, avx2)};
+tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES] = {
+    TENSOR_EACH_TYPE(PRODUCT_OF, avx512)};
+#endif
+
 #ifdef TENSOR_WITH_X86
 static bool has_avx2(void)
 {

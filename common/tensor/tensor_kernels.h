@@ -1,30 +1,84 @@
 /*
  * The table of inner loops, one per instruction set. Internal to the module (and its tests).
  *
- * Packed weights ("P16"): 16 output rows (a row group) side by side, so that lane j of a
- * vector always belongs to row j and no sum ever crosses lanes. Groups follow each other; the
- * last one is filled up with zeros.
- *   Q8_0  blocks of 32 columns: f16 scale[16]; u8 q[8][16][4], q[k][j][i] = w[j, 4k + i] + 128
- *   Q4_0  blocks of 32 columns: f16 scale[16]; u8 q[4][16][4], low nibble w[j, 4k + i] + 8,
- *         high nibble w[j, 16 + 4k + i] + 8
+ * Packed weights: 16 output rows (a row group) side by side, so that lane j of a vector always
+ * belongs to row j and no sum ever crosses lanes. Groups follow each other; the last one is filled
+ * up with zeros. Everything is as large as in the file. Four columns are a step: 64 bytes, byte
+ * [j][i] for row j and column 4 * step + i. The eight steps of 32 columns, by bits of a code:
+ *   8  u8 [8][16][4], the code + 128
+ *   4  u8 [4][16][4]: nibbles of steps 2k (low) and 2k + 1 (high)
+ *   2  u8 [2][16][4]: byte k has steps 4k .. 4k + 3 from the low bits up
+ *   1  u8 [16][4]: bit s is step s
+ *   5 = 4 then 1;  6 = 4 then 2;  3 = 2 then 1
+ * Blocks of 32 columns:
+ *   Q8_0, Q4_0, Q5_0, IQ4_NL  f16 scale[16]; codes
+ *   Q4_1, Q5_1                f16 scale[16], min[16]; codes
+ *   MXFP4                     u8 exponent[16]; codes
+ * Superblocks of 256 columns, codes eight times those of 32:
+ *   Q4_K, Q5_K  f16 scale[16], min[16]; for pairs p of blocks u8 [4][16][2]: 6 bits of the scale,
+ *               low 2 of the min; u8 [4][16]: high 4 bits of both mins, block 2p low; codes
+ *   Q6_K        f16 scale[16]; s8 scales[16][16] (by 16 columns, then by row); codes
+ *   Q2_K        f16 scale[16], min[16]; u8 [16][16]: low 4 bits scale, high 4 bits min; codes
+ *   Q3_K        f16 scale[16]; u8 [8][16]: low 4 bits of scales 2k, 2k + 1; u8 [4][16]: high 2
+ *               bits of scales 4k .. 4k + 3; codes (the high bit as in the file: set for 0..3)
+ *   IQ4_XS      f16 scale[16]; u8 [4][16], u8 [2][16] as Q3_K, for 8 scales; codes
  *   F32, F16, BF16  w[column][16]
- * Weights are unsigned because vpdpbusd wants one unsigned operand. The offset is taken out
- * exactly, in integers: a block's sum starts at -offset * sum(a) instead of 0.
+ * Weights are unsigned because vpdpbusd wants one unsigned operand. Offsets are taken out exactly,
+ * in integers: a block's sum starts at -offset * sum(a) instead of 0.
  */
 #ifndef TENSOR_KERNELS_H
 #define TENSOR_KERNELS_H
 
+#include "tensor_type.h"
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
 #define TENSOR_BLOCK_COLUMNS      32u
-#define TENSOR_Q8_0_GROUP_BYTES   544u /* one block of a row group */
-#define TENSOR_Q4_0_GROUP_BYTES   288u
-#define TENSOR_GROUP_SCALES_BYTES 32u
+#define TENSOR_SUPERBLOCK_COLUMNS 256u
+#define TENSOR_FLOAT_COLUMNS      16u /* of a block of plain activations */
 #define TENSOR_TOKEN_TILE_MAX     12u
+#define TENSOR_TYPES              40u /* ids are below this */
 
-/* Some row groups times at most token_tile tokens. Everything is borrowed. */
+/* Packed bytes of sixteen rows: 32 columns of a type with scales per 32; ... */
+#define TENSOR_BLOCK_BYTES_32(type)                                                                \
+    ((type) == TENSOR_Q8_0       ? 544u                                                            \
+        : (type) == TENSOR_Q4_1  ? 320u                                                            \
+        : (type) == TENSOR_Q5_0  ? 352u                                                            \
+        : (type) == TENSOR_Q5_1  ? 384u                                                            \
+        : (type) == TENSOR_MXFP4 ? 272u                                                            \
+                                 : 288u)
+/* ... codes of 32 columns and integer scales of 256 of one with scales per 256. */
+#define TENSOR_QUANT_BYTES_256(type)                                                               \
+    ((type) == TENSOR_Q2_K      ? 128u                                                             \
+        : (type) == TENSOR_Q3_K ? 192u                                                             \
+        : (type) == TENSOR_Q5_K ? 320u                                                             \
+        : (type) == TENSOR_Q6_K ? 384u                                                             \
+                                : 256u)
+#define TENSOR_SCALE_BYTES_256(type)                                                               \
+    ((type) == TENSOR_Q6_K || (type) == TENSOR_Q2_K ? 256u : (type) == TENSOR_IQ4_XS ? 96u : 192u)
+
+/* Activations in 8 bits with a scale per 32 columns. The distance from one block of columns to
+ * the next is token_stride times the size of one token's item. */
+struct tensor_form_32 {
+    int8_t *q;          /* [block][token_stride][32] */
+    float *scale;       /* [block][token_stride] */
+    float *scaled_sum;  /* [block][token_stride], scale * sum(q) */
+    int32_t *minus_sum; /* [block][token_stride], -sum(q) */
+};
+
+/* ... with a scale per 256 columns, a superblock of eight blocks. */
+struct tensor_form_256 {
+    int8_t *q;              /* [block][token_stride][32] */
+    float *scale;           /* [superblock][token_stride] */
+    int32_t *minus_sum;     /* [block][2][token_stride], -sum(q) of 16 columns */
+    int32_t *minus_sum_256; /* [superblock][token_stride] */
+    int32_t *sums_16;       /* [block][token_stride]: sums of 16 columns as two int16 */
+    int32_t *sums_32;       /* [pair of blocks][token_stride]: sums of 32 as two int16 */
+};
+
+/* Some row groups times at most token_tile tokens. Everything is borrowed; the forms begin at the
+ * first token of the tile. */
 struct tensor_tile {
     const uint8_t *groups; /* packed, the first of group_count */
     size_t group_bytes;    /* from one group to the next */
@@ -32,41 +86,54 @@ struct tensor_tile {
     size_t row_count; /* rows of these groups that exist: the last group may be cut */
     size_t column_count;
     size_t token_count;
-
-    /* Quantised activations, first token of the tile; the distance from one block of 32
-     * columns to the next is token_stride times the size of one token's item. */
-    const int8_t *q;           /* [block][token_stride][32] */
-    const float *scale;        /* [block][token_stride] */
-    const int32_t *start_q8_0; /* [block][token_stride], -128 * sum(q) */
-    const int32_t *start_q4_0; /* [block][token_stride], -8 * sum(q) */
     size_t token_stride;
-
-    const float *x; /* plain activations [token_count, column_count] */
+    struct tensor_form_32 form_32;
+    struct tensor_form_256 form_256;
+    const float *form_float; /* [block of 16 columns][token_stride][16] */
 
     float *y; /* [token_count, y_stride], column of the first row */
     size_t y_stride;
 };
 
-/* Where one token's quantised form goes: item of block b at b * token_stride. */
-struct tensor_quantized {
-    int8_t *q;
-    float *scale;
-    int32_t *start_q8_0;
-    int32_t *start_q4_0;
-    size_t token_stride;
-};
-
 typedef void tensor_product_fn(const struct tensor_tile *tile);
+
+#define TENSOR_EACH_TYPE(X, isa)                                                                   \
+    X(isa, F32)                                                                                    \
+    X(isa, F16)                                                                                    \
+    X(isa, BF16)                                                                                   \
+    X(isa, Q8_0)                                                                                   \
+    X(isa, Q4_0)                                                                                   \
+    X(isa, Q4_1)                                                                                   \
+    X(isa, Q5_0)                                                                                   \
+    X(isa, Q5_1)                                                                                   \
+    X(isa, Q2_K)                                                                                   \
+    X(isa, Q3_K)                                                                                   \
+    X(isa, Q4_K)                                                                                   \
+    X(isa, Q5_K)                                                                                   \
+    X(isa, Q6_K)                                                                                   \
+    X(isa, IQ4_NL)                                                                                 \
+    X(isa, IQ4_XS)                                                                                 \
+    X(isa, MXFP4)
+#define TENSOR_DECLARE_PRODUCT(isa, type)                                                          \
+    void tensor_product_##isa##_##type(const struct tensor_tile *tile);
+TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, scalar)
+extern tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES]; /* NULL: no such type */
+#ifdef TENSOR_WITH_X86
+TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx2)
+TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx512)
+extern tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES];
+extern tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES];
+#endif
 
 struct tensor_kernels {
     const char *name;
-    size_t token_tile; /* most tokens of one tile, <= TENSOR_TOKEN_TILE_MAX */
-    tensor_product_fn *product_f32;
-    tensor_product_fn *product_f16;
-    tensor_product_fn *product_bf16;
-    tensor_product_fn *product_q8_0;
-    tensor_product_fn *product_q4_0;
-    void (*quantize)(const float *x, size_t column_count, const struct tensor_quantized *out);
+    size_t token_tile;                  /* most tokens of one tile, <= TENSOR_TOKEN_TILE_MAX */
+    tensor_product_fn *const *products; /* [TENSOR_TYPES] by type, NULL where there is none */
+    /* One token's x into the forms, which begin at that token. */
+    void (*quantize_32)(const float *x, size_t column_count, size_t token_stride,
+        const struct tensor_form_32 *form);
+    void (*quantize_256)(const float *x, size_t column_count, size_t token_stride,
+        const struct tensor_form_256 *form);
     float (*dot)(const float *a, const float *b, size_t count);
     void (*axpy)(float a, const float *x, size_t count, float *y);
     void (*silu_mul)(const float *gate, const float *up, size_t count, float *y);

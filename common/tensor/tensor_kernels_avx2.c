@@ -6,6 +6,7 @@
 #include <string.h>
 
 #define TENSOR_TABLE      tensor_kernels_avx2
+#define TENSOR_PRODUCTS   tensor_products_avx2
 #define TENSOR_TABLE_NAME "avx2"
 #define TENSOR_TOKEN_TILE 4
 
@@ -13,19 +14,7 @@ struct tensor_lanes {
     __m256 low, high;
 };
 
-struct tensor_counts {
-    __m256i low, high;
-};
-
-/* Q8_0: |w| and w of 16 rows. Q4_0: low nibbles in value, high nibbles in sign. */
-struct tensor_bytes {
-    __m256i value_low, value_high;
-    __m256i sign_low, sign_high;
-};
-
 #define LANES  struct tensor_lanes
-#define COUNTS struct tensor_counts
-#define BYTES  struct tensor_bytes
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE LANES lanes_set(float value)
@@ -179,69 +168,6 @@ INLINE int32_t lanes_store_s8(int8_t *p, LANES a)
 
     _mm_storeu_si128((__m128i *)(void *)p, bytes);
     return _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32(two, 1)));
-}
-
-/*
- * vpmaddubsw adds two products in 16 bits with saturation. It stays exact here:
- *   Q8_0  |w| <= 128 times a with the sign of w: 2 * 128 * 127 = 32512. Sums are w * a already.
- *   Q4_0  nibble <= 15: 2 * 15 * 127 = 3810, so that even all eight steps of a block fit in
- *         16 bits (30480); they are widened, and start added, once at the end.
- */
-INLINE COUNTS counts_begin(const int32_t *start, const bool nibbles)
-{
-    return (COUNTS){_mm256_setzero_si256(), _mm256_setzero_si256()};
-}
-
-INLINE BYTES bytes_load(const uint8_t *p, const bool nibbles)
-{
-    __m256i low = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    __m256i high = _mm256_loadu_si256((const __m256i *)(const void *)(p + 32));
-
-    if (nibbles) {
-        __m256i mask = _mm256_set1_epi8(15);
-        return (BYTES){_mm256_and_si256(low, mask), _mm256_and_si256(high, mask),
-            _mm256_and_si256(_mm256_srli_epi16(low, 4), mask),
-            _mm256_and_si256(_mm256_srli_epi16(high, 4), mask)};
-    }
-    __m256i offset = _mm256_set1_epi8(-128);
-    low = _mm256_xor_si256(low, offset);
-    high = _mm256_xor_si256(high, offset);
-    return (BYTES){_mm256_abs_epi8(low), _mm256_abs_epi8(high), low, high};
-}
-
-INLINE __m256i add_signed(__m256i sum, __m256i magnitude, __m256i sign, __m256i a)
-{
-    __m256i pairs = _mm256_maddubs_epi16(magnitude, _mm256_sign_epi8(a, sign));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
-}
-
-INLINE __m256i add_nibbles(__m256i sum, __m256i low, __m256i high, __m256i a, __m256i b)
-{
-    sum = _mm256_add_epi16(sum, _mm256_maddubs_epi16(low, a));
-    return _mm256_add_epi16(sum, _mm256_maddubs_epi16(high, b));
-}
-
-INLINE COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *p, const bool nibbles)
-{
-    __m256i a = _mm256_set1_epi32((int)base_load_u32(p));
-
-    if (nibbles) {
-        __m256i b = _mm256_set1_epi32((int)base_load_u32(p + 16));
-        return (COUNTS){add_nibbles(sum.low, w.value_low, w.sign_low, a, b),
-            add_nibbles(sum.high, w.value_high, w.sign_high, a, b)};
-    }
-    return (COUNTS){add_signed(sum.low, w.value_low, w.sign_low, a),
-        add_signed(sum.high, w.value_high, w.sign_high, a)};
-}
-
-INLINE LANES counts_end(COUNTS sum, const int32_t *start, const bool nibbles)
-{
-    if (nibbles) {
-        __m256i ones = _mm256_set1_epi16(1), first = _mm256_set1_epi32(*start);
-        sum.low = _mm256_add_epi32(_mm256_madd_epi16(sum.low, ones), first);
-        sum.high = _mm256_add_epi32(_mm256_madd_epi16(sum.high, ones), first);
-    }
-    return (LANES){_mm256_cvtepi32_ps(sum.low), _mm256_cvtepi32_ps(sum.high)};
 }
 
 #include "tensor_attention_body.h"

@@ -6,17 +6,11 @@
 #include <string.h>
 
 #define TENSOR_TABLE      tensor_kernels_avx512
+#define TENSOR_PRODUCTS   tensor_products_avx512
 #define TENSOR_TABLE_NAME "avx512-vnni"
 #define TENSOR_TOKEN_TILE 12
 
-/* Q4_0: low and high nibbles; Q8_0 uses the first only. */
-struct tensor_bytes {
-    __m512i first, second;
-};
-
 #define LANES  __m512
-#define COUNTS __m512i
-#define BYTES  struct tensor_bytes
 #define INLINE static inline __attribute__((always_inline))
 
 INLINE LANES lanes_set(float value)
@@ -135,35 +129,6 @@ INLINE int32_t lanes_store_s8(int8_t *p, LANES a)
 
     _mm_storeu_si128((__m128i *)(void *)p, _mm512_cvtepi32_epi8(rounded));
     return _mm512_reduce_add_epi32(rounded);
-}
-
-INLINE COUNTS counts_begin(const int32_t *start, const bool nibbles)
-{
-    return _mm512_set1_epi32(*start);
-}
-
-INLINE BYTES bytes_load(const uint8_t *p, const bool nibbles)
-{
-    __m512i bytes = _mm512_loadu_si512(p);
-
-    if (!nibbles)
-        return (BYTES){bytes, bytes};
-    __m512i mask = _mm512_set1_epi8(15);
-    return (BYTES){
-        _mm512_and_si512(bytes, mask), _mm512_and_si512(_mm512_srli_epi16(bytes, 4), mask)};
-}
-
-INLINE COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *p, const bool nibbles)
-{
-    sum = _mm512_dpbusd_epi32(sum, w.first, _mm512_set1_epi32((int)base_load_u32(p)));
-    if (nibbles)
-        sum = _mm512_dpbusd_epi32(sum, w.second, _mm512_set1_epi32((int)base_load_u32(p + 16)));
-    return sum;
-}
-
-INLINE LANES counts_end(COUNTS sum, const int32_t *start, const bool nibbles)
-{
-    return _mm512_cvtepi32_ps(sum);
 }
 
 #include "tensor_attention_body.h"

@@ -24,211 +24,79 @@
 #define UNROLLED _Pragma("GCC unroll 16")
 #endif
 
-ALWAYS_INLINE void store_rows(const struct tensor_tile *tile, size_t group, size_t token, LANES sum)
-{
-    size_t row = group * TENSOR_ROW_GROUP;
-    float *y = tile->y + token * tile->y_stride + row;
-
-    if (tile->row_count - row >= TENSOR_ROW_GROUP)
-        lanes_store(y, sum);
-    else
-        lanes_store_part(y, sum, tile->row_count - row);
-}
-
-/* A tile: group_count row groups times token_count tokens, both constants at every call so
- * that every (group, token) has its sums in registers. nibbles: Q4_0, else Q8_0. */
-ALWAYS_INLINE void tile_blocks(const struct tensor_tile *tile, size_t group_first,
-    const size_t group_count, const size_t token_count, const bool nibbles)
-{
-    const size_t block_bytes = nibbles ? TENSOR_Q4_0_GROUP_BYTES : TENSOR_Q8_0_GROUP_BYTES;
-    const size_t step_count = nibbles ? 4 : 8;
-    const size_t sum_count = group_count * token_count;
-    const size_t group_bytes = tile->group_bytes, stride = tile->token_stride;
-    const uint8_t *w = tile->groups + group_first * group_bytes;
-    const int8_t *q = tile->q;
-    const float *scale = tile->scale;
-    const int32_t *start = nibbles ? tile->start_q4_0 : tile->start_q8_0;
-    LANES sum[TENSOR_TOKEN_TILE];
-
-    UNROLLED
-    for (size_t n = 0; n < sum_count; n++)
-        sum[n] = lanes_set(0);
-    for (size_t block = tile->column_count / TENSOR_BLOCK_COLUMNS; block != 0; block--) {
-        COUNTS count[TENSOR_TOKEN_TILE];
-        UNROLLED
-        for (size_t n = 0; n < sum_count; n++)
-            count[n] = counts_begin(start + n % token_count, nibbles);
-        UNROLLED
-        for (size_t k = 0; k < step_count; k++) {
-            UNROLLED
-            for (size_t g = 0; g < group_count; g++) {
-                const uint8_t *p = w + g * group_bytes + TENSOR_GROUP_SCALES_BYTES + k * 64;
-                BYTES bytes = bytes_load(p, nibbles);
-                UNROLLED
-                for (size_t t = 0; t < token_count; t++) {
-                    const int8_t *a = q + t * TENSOR_BLOCK_COLUMNS + k * 4;
-                    size_t n = g * token_count + t;
-                    count[n] = counts_add(count[n], bytes, a, nibbles);
-                }
-            }
-        }
-        UNROLLED
-        for (size_t n = 0; n < sum_count; n++) {
-            size_t t = n % token_count;
-            LANES w_scale = lanes_load_f16(w + n / token_count * group_bytes);
-            LANES both = lanes_mul(w_scale, lanes_set(scale[t]));
-            sum[n] = lanes_fma(counts_end(count[n], start + t, nibbles), both, sum[n]);
-        }
-        w += block_bytes;
-        q += stride * TENSOR_BLOCK_COLUMNS;
-        scale += stride;
-        start += stride;
-    }
-    UNROLLED
-    for (size_t n = 0; n < sum_count; n++)
-        store_rows(tile, group_first + n / token_count, n % token_count, sum[n]);
-}
-
-ALWAYS_INLINE LANES load_weights(const uint8_t *p, const uint32_t type)
-{
-    if (type == TENSOR_F16)
-        return lanes_load_f16(p);
-    if (type == TENSOR_BF16)
-        return lanes_load_bf16(p);
-    return lanes_load((const float *)(const void *)p);
-}
-
-/* As tile_blocks for plain weights. */
-ALWAYS_INLINE void tile_floats(const struct tensor_tile *tile, size_t group_first,
-    const size_t group_count, const size_t token_count, const uint32_t type)
-{
-    const size_t step_bytes = TENSOR_ROW_GROUP * (type == TENSOR_F32 ? 4 : 2);
-    const size_t sum_count = group_count * token_count;
-    const size_t group_bytes = tile->group_bytes, column_count = tile->column_count;
-    const uint8_t *w = tile->groups + group_first * group_bytes;
-    const float *x = tile->x;
-    LANES sum[TENSOR_TOKEN_TILE];
-
-    UNROLLED
-    for (size_t n = 0; n < sum_count; n++)
-        sum[n] = lanes_set(0);
-    for (size_t i = 0; i < column_count; i++, w += step_bytes) {
-        UNROLLED
-        for (size_t g = 0; g < group_count; g++) {
-            LANES weights = load_weights(w + g * group_bytes, type);
-            UNROLLED
-            for (size_t t = 0; t < token_count; t++) {
-                size_t n = g * token_count + t;
-                sum[n] = lanes_fma(weights, lanes_set(x[t * column_count + i]), sum[n]);
-            }
-        }
-    }
-    UNROLLED
-    for (size_t n = 0; n < sum_count; n++)
-        store_rows(tile, group_first + n / token_count, n % token_count, sum[n]);
-}
-
-/*
- * One function per weight type and tile shape. Every sum is one chain of dependent operations, so
- * few tokens go over several groups at a time: enough chains to fill the latency, and not more
- * than there are registers for.
- */
-typedef void tile_fn(const struct tensor_tile *tile, size_t group_first);
-
-struct tile_shape {
-    size_t group_count;
-    tile_fn *wide;   /* group_count groups at a time */
-    tile_fn *narrow; /* one group, for those left over */
+/* What a block of largest magnitude amax (as bits) is multiplied by, and what it then stands for:
+ * below 2^-120 the division would overflow and the block counts as zero. With an infinity or a
+ * NaN inside the scale is NaN, so that every output of the token is. */
+struct block_scale {
+    float scale, inverse;
 };
 
-#if TENSOR_TOKEN_TILE >= 12
-#define EACH_SHAPE(X, type, call, last)                                                            \
-    X(type, 4, 1, call, last)                                                                      \
-    X(type, 4, 2, call, last)                                                                      \
-    X(type, 4, 3, call, last)                                                                      \
-    X(type, 2, 4, call, last)                                                                      \
-    X(type, 2, 5, call, last)                                                                      \
-    X(type, 2, 6, call, last)                                                                      \
-    X(type, 1, 7, call, last)                                                                      \
-    X(type, 1, 8, call, last)                                                                      \
-    X(type, 1, 9, call, last)                                                                      \
-    X(type, 1, 10, call, last)                                                                     \
-    X(type, 1, 11, call, last)                                                                     \
-    X(type, 1, 12, call, last)
-#elif TENSOR_TOKEN_TILE >= 4
-#define EACH_SHAPE(X, type, call, last)                                                            \
-    X(type, 4, 1, call, last)                                                                      \
-    X(type, 2, 2, call, last)                                                                      \
-    X(type, 1, 3, call, last)                                                                      \
-    X(type, 1, 4, call, last)
-#else
-#define EACH_SHAPE(X, type, call, last) X(type, 1, 1, call, last)
-#endif
-
-#define TILE_PAIR(type, groups, tokens, call, last)                                                \
-    static void wide_##type##_##tokens(const struct tensor_tile *tile, size_t group)               \
-    {                                                                                              \
-        call(tile, group, groups, tokens, last);                                                   \
-    }                                                                                              \
-    static void narrow_##type##_##tokens(const struct tensor_tile *tile, size_t group)             \
-    {                                                                                              \
-        call(tile, group, 1, tokens, last);                                                        \
-    }
-#define TILE_SHAPE(type, groups, tokens, call, last)                                               \
-    {groups, wide_##type##_##tokens, narrow_##type##_##tokens},
-
-static void run_tiles(const struct tensor_tile *tile, const struct tile_shape *shape)
+ALWAYS_INLINE struct block_scale scale_of_block(uint32_t most)
 {
-    size_t group = 0;
+    float amax;
 
-    for (; tile->group_count - group >= shape->group_count; group += shape->group_count)
-        shape->wide(tile, group);
-    for (; group < tile->group_count; group++)
-        shape->narrow(tile, group);
+    memcpy(&amax, &most, sizeof(amax));
+    if (most >= 0x7f800000u)
+        return (struct block_scale){NAN, 0};
+    if (amax >= 0x1p-120f)
+        return (struct block_scale){amax / 127.0f, 127.0f / amax};
+    return (struct block_scale){0, 0};
 }
 
-#define PRODUCT(type, call, last)                                                                  \
-    EACH_SHAPE(TILE_PAIR, type, call, last)                                                        \
-    static void product_##type(const struct tensor_tile *tile)                                     \
-    {                                                                                              \
-        static const struct tile_shape by_tokens[] = {EACH_SHAPE(TILE_SHAPE, type, call, last)};   \
-        run_tiles(tile, &by_tokens[tile->token_count - 1]);                                        \
-    }
-
-PRODUCT(f32, tile_floats, TENSOR_F32)
-PRODUCT(f16, tile_floats, TENSOR_F16)
-PRODUCT(bf16, tile_floats, TENSOR_BF16)
-PRODUCT(q8_0, tile_blocks, false)
-PRODUCT(q4_0, tile_blocks, true)
-
-/*
- * scale = amax / 127, q = x * (127 / amax) to the nearest even. Below 2^-120 the division would
- * overflow and the block counts as zero. With an infinity or a NaN inside the scale is NaN, so
- * that every output of the token is.
- */
-static void quantize(const float *x, size_t column_count, const struct tensor_quantized *out)
+/* Sixteen values times inverse to the nearest even; returns their sum. Not finite: all zero. */
+ALWAYS_INLINE int32_t quantize_16(const float *x, struct block_scale scale, int8_t *q)
 {
-    for (size_t b = 0; b < column_count / TENSOR_BLOCK_COLUMNS; b++) {
-        LANES low = lanes_load(x + b * TENSOR_BLOCK_COLUMNS);
-        LANES high = lanes_load(x + b * TENSOR_BLOCK_COLUMNS + 16);
-        size_t item = b * out->token_stride;
-        uint32_t most = lanes_abs_max_bits(low, high);
-        float amax = 0, scale = 0, inverse = 0;
+    LANES values = isnan(scale.scale) ? lanes_set(0) : lanes_load(x);
+    return lanes_store_s8(q, lanes_mul(values, lanes_set(scale.inverse)));
+}
 
-        memcpy(&amax, &most, sizeof(amax));
-        if (most >= 0x7f800000u) {
-            scale = NAN;
-            low = high = lanes_set(0);
-        } else if (amax >= 0x1p-120f) {
-            scale = amax / 127.0f;
-            inverse = 127.0f / amax;
+static void quantize_32(
+    const float *x, size_t column_count, size_t token_stride, const struct tensor_form_32 *form)
+{
+    for (size_t b = 0; b < column_count / 32; b++, x += 32) {
+        size_t item = b * token_stride;
+        int8_t *q = form->q + item * 32;
+        struct block_scale scale =
+            scale_of_block(lanes_abs_max_bits(lanes_load(x), lanes_load(x + 16)));
+        int32_t sum = quantize_16(x, scale, q);
+        sum += quantize_16(x + 16, scale, q + 16);
+        form->scale[item] = scale.scale;
+        form->scaled_sum[item] = scale.scale * (float)sum;
+        form->minus_sum[item] = -sum;
+    }
+}
+
+ALWAYS_INLINE int32_t two_sums(int32_t low, int32_t high)
+{
+    return (int32_t)((uint32_t)(low & 0xffff) | (uint32_t)high << 16);
+}
+
+static void quantize_256(
+    const float *x, size_t column_count, size_t token_stride, const struct tensor_form_256 *form)
+{
+    for (size_t s = 0; s < column_count / 256; s++, x += 256) {
+        uint32_t most = 0;
+        for (size_t i = 0; i < 256; i += 32) {
+            uint32_t bits = lanes_abs_max_bits(lanes_load(x + i), lanes_load(x + i + 16));
+            most = bits > most ? bits : most;
         }
-        int8_t *q = out->q + item * TENSOR_BLOCK_COLUMNS;
-        int32_t sum = lanes_store_s8(q, lanes_mul(low, lanes_set(inverse)));
-        sum += lanes_store_s8(q + 16, lanes_mul(high, lanes_set(inverse)));
-        out->scale[item] = scale;
-        out->start_q8_0[item] = -128 * sum;
-        out->start_q4_0[item] = -8 * sum;
+        struct block_scale scale = scale_of_block(most);
+        int32_t total = 0, previous = 0;
+        for (size_t b = 0; b < 8; b++) {
+            size_t block = s * 8 + b;
+            int8_t *q = form->q + block * token_stride * 32;
+            int32_t low = quantize_16(x + b * 32, scale, q);
+            int32_t high = quantize_16(x + b * 32 + 16, scale, q + 16);
+            form->minus_sum[2 * block * token_stride] = -low;
+            form->minus_sum[(2 * block + 1) * token_stride] = -high;
+            form->sums_16[block * token_stride] = two_sums(low, high);
+            if (b % 2 == 1)
+                form->sums_32[block / 2 * token_stride] = two_sums(previous, low + high);
+            previous = low + high;
+            total += previous;
+        }
+        form->scale[s * token_stride] = scale.scale;
+        form->minus_sum_256[s * token_stride] = -total;
     }
 }
 
@@ -339,12 +207,9 @@ static float exp_shifted(const float *x, size_t count, float shift, float *y)
 const struct tensor_kernels TENSOR_TABLE = {
     .name = TENSOR_TABLE_NAME,
     .token_tile = TENSOR_TOKEN_TILE,
-    .product_f32 = product_f32,
-    .product_f16 = product_f16,
-    .product_bf16 = product_bf16,
-    .product_q8_0 = product_q8_0,
-    .product_q4_0 = product_q4_0,
-    .quantize = quantize,
+    .products = TENSOR_PRODUCTS,
+    .quantize_32 = quantize_32,
+    .quantize_256 = quantize_256,
     .dot = dot,
     .axpy = axpy,
     .silu_mul = silu_mul,

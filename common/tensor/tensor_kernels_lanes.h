@@ -15,6 +15,7 @@
 #include <string.h>
 
 #define TENSOR_TABLE      tensor_kernels_scalar
+#define TENSOR_PRODUCTS   tensor_products_scalar
 #define TENSOR_TABLE_NAME "scalar"
 #define TENSOR_TOKEN_TILE 1
 #define TENSOR_KEEP_LOOPS /* nothing here lives in registers, so unrolling would only be long */
@@ -23,13 +24,7 @@ struct tensor_lanes {
     float f[16];
 };
 
-struct tensor_counts {
-    int32_t i[16];
-};
-
-#define LANES  struct tensor_lanes
-#define COUNTS struct tensor_counts
-#define BYTES  const uint8_t *
+#define LANES struct tensor_lanes
 
 /* Calls rather than copies where sanitizers make each access long. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -190,45 +185,6 @@ TENSOR_LANE_FUNCTION int32_t lanes_store_s8(int8_t *p, LANES a)
         sum += v;
     }
     return sum;
-}
-
-/* Integer sums of one block: begin, add (8 or 4 times), end. nibbles: Q4_0, else Q8_0.
- *   start  -offset * sum(a) of the block, so that the end is sum(w * a) */
-TENSOR_LANE_FUNCTION COUNTS counts_begin(const int32_t *start, bool nibbles)
-{
-    COUNTS r;
-    (void)nibbles;
-    TENSOR_EACH_LANE r.i[j] = *start;
-    return r;
-}
-
-TENSOR_LANE_FUNCTION BYTES bytes_load(const uint8_t *p, bool nibbles)
-{
-    (void)nibbles;
-    return p;
-}
-
-/* Lane j += sum over four columns of weight[j][i] * a[i]; nibbles: the low ones with a, the
- * high ones with a + 16. */
-TENSOR_LANE_FUNCTION COUNTS counts_add(COUNTS sum, BYTES w, const int8_t *a, bool nibbles)
-{
-    TENSOR_EACH_LANE
-    {
-        for (size_t i = 0; i < 4; i++) {
-            int v = w[4 * j + i];
-            sum.i[j] += nibbles ? (v & 15) * a[i] + (v >> 4) * a[16 + i] : v * a[i];
-        }
-    }
-    return sum;
-}
-
-TENSOR_LANE_FUNCTION LANES counts_end(COUNTS sum, const int32_t *start, bool nibbles)
-{
-    LANES r;
-    (void)start;
-    (void)nibbles;
-    TENSOR_EACH_LANE r.f[j] = (float)sum.i[j];
-    return r;
 }
 
 #endif

@@ -1,14 +1,17 @@
 #include "tensor_matrix.h"
 #include "base_alloc.h"
 #include "base_assert.h"
-#include "base_bytes.h"
 #include "base_err.h"
 #include "tensor_kernels.h"
 #include "tensor_matrix_private.h"
+#include "tensor_pack.h"
 #include "tensor_pool.h"
 #include "tensor_type.h"
+#include <string.h>
 #include <sys/mman.h>
 
+/* Move it whenever a packed layout changes. */
+#define LAYOUT_ID       3
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 /* Weights that one thread keeps in its L2 cache while all tokens pass over them. */
 #define PANEL_BYTES ((size_t)512 << 10)
@@ -24,36 +27,11 @@ void tensor_split(
     *last = *first + each + (thread_index < rest);
 }
 
-/* What a type is packed as. Types without a layout of their own are kept as their floats. */
-static uint32_t packed_type(uint32_t type)
-{
-    switch (type) {
-    case TENSOR_F16:
-    case TENSOR_BF16:
-    case TENSOR_Q8_0:
-    case TENSOR_Q4_0:
-        return type;
-    default:
-        return TENSOR_F32;
-    }
-}
-
-/* Bytes of a packed row group; 0 when type or columns are not possible. */
-static size_t group_bytes_of(uint32_t type, size_t column_count)
-{
-    size_t bytes = 0, total;
-
-    if (tensor_row_bytes(type, column_count) != 0)
-        bytes = tensor_row_bytes(packed_type(type), column_count);
-    /* Sixteen rows as they are in the file: packing moves bytes but adds none. */
-    return base_mul_size(bytes, TENSOR_ROW_GROUP, &total) ? total : 0;
-}
-
 size_t tensor_matrix_bytes(uint32_t type, size_t row_count, size_t column_count)
 {
     size_t groups = row_count / TENSOR_ROW_GROUP + (row_count % TENSOR_ROW_GROUP != 0), total;
 
-    return base_mul_size(group_bytes_of(type, column_count), groups, &total) ? total : 0;
+    return base_mul_size(tensor_pack_group_bytes(type, column_count), groups, &total) ? total : 0;
 }
 
 /* Fewer, larger pages: a product walks through all weights and misses the TLB on each 4 KiB
@@ -70,9 +48,7 @@ static void *alloc_weights(size_t bytes)
 
 uint32_t tensor_layout_id(uint32_t type)
 {
-    if (!tensor_type_supported(type))
-        return 0;
-    return packed_type(type) == type ? 1 : 2; /* Q8_0 and Q4_0 as first released: 1 */
+    return tensor_type_supported(type) ? LAYOUT_ID : 0;
 }
 
 /* Everything but the memory of the weights. */
@@ -90,7 +66,7 @@ static int new_matrix(
     self->type = type;
     self->row_count = row_count;
     self->column_count = column_count;
-    self->group_bytes = group_bytes_of(type, column_count);
+    self->group_bytes = tensor_pack_group_bytes(type, column_count);
     self->group_count = bytes / self->group_bytes;
     *ret_matrix = self;
     return BASE_OK;
@@ -149,65 +125,6 @@ const void *tensor_matrix_packed(const struct tensor_matrix *self, size_t *ret_b
     return self->groups;
 }
 
-static void pack_q8_0(const uint8_t *block, size_t lane, uint8_t *group)
-{
-    memcpy(group + 2 * lane, block, 2);
-    for (size_t i = 0; i < 32; i++)
-        group[TENSOR_GROUP_SCALES_BYTES + i / 4 * 64 + lane * 4 + i % 4] = block[2 + i] ^ 0x80;
-}
-
-/* The file's byte i holds columns i and i + 16, just as the group wants it. */
-static void pack_q4_0(const uint8_t *block, size_t lane, uint8_t *group)
-{
-    memcpy(group + 2 * lane, block, 2);
-    for (size_t k = 0; k < 4; k++)
-        memcpy(group + TENSOR_GROUP_SCALES_BYTES + k * 64 + lane * 4, block + 2 + k * 4, 4);
-}
-
-/* A row of a type without a layout of its own, as its floats. */
-static void pack_floats(
-    const struct tensor_matrix *self, size_t lane, const uint8_t *row, uint8_t *group)
-{
-    size_t block_columns = tensor_block_columns(self->type);
-    size_t block_bytes = tensor_row_bytes(self->type, block_columns);
-    float values[256];
-
-    for (size_t i = 0; i < self->column_count; i += block_columns, row += block_bytes) {
-        tensor_dequantize_row(self->type, row, block_columns, values);
-        for (size_t j = 0; j < block_columns; j++)
-            base_store_f32(group + 4 * ((i + j) * TENSOR_ROW_GROUP + lane), values[j]);
-    }
-}
-
-static void pack_row(
-    const struct tensor_matrix *self, size_t lane, const uint8_t *row, uint8_t *group)
-{
-    size_t column_count = self->column_count;
-
-    switch (self->type) {
-    case TENSOR_Q8_0:
-        for (size_t i = 0; i < column_count; i += 32, row += 34, group += TENSOR_Q8_0_GROUP_BYTES)
-            pack_q8_0(row, lane, group);
-        break;
-    case TENSOR_Q4_0:
-        for (size_t i = 0; i < column_count; i += 32, row += 18, group += TENSOR_Q4_0_GROUP_BYTES)
-            pack_q4_0(row, lane, group);
-        break;
-    case TENSOR_F32:
-        for (size_t i = 0; i < column_count; i++)
-            memcpy(group + 4 * (i * TENSOR_ROW_GROUP + lane), row + 4 * i, 4);
-        break;
-    case TENSOR_F16:
-    case TENSOR_BF16:
-        for (size_t i = 0; i < column_count; i++)
-            memcpy(group + 2 * (i * TENSOR_ROW_GROUP + lane), row + 2 * i, 2);
-        break;
-    default:
-        pack_floats(self, lane, row, group);
-        break;
-    }
-}
-
 void tensor_matrix_pack(
     struct tensor_matrix *self, size_t row_first, size_t row_count, const void *rows)
 {
@@ -221,7 +138,7 @@ void tensor_matrix_pack(
         memset(self->groups + (self->group_count - 1) * self->group_bytes, 0, self->group_bytes);
     for (size_t r = row_first; r < row_first + row_count; r++, row += row_bytes) {
         uint8_t *group = self->groups + r / TENSOR_ROW_GROUP * self->group_bytes;
-        pack_row(self, r % TENSOR_ROW_GROUP, row, group);
+        tensor_pack_row(self->type, self->column_count, row, r % TENSOR_ROW_GROUP, group);
         if (self->rows != NULL)
             tensor_dequantize_row(
                 self->type, row, self->column_count, self->rows + r * self->column_count);
@@ -243,49 +160,11 @@ size_t tensor_matrix_columns(const struct tensor_matrix *self)
     return self->column_count;
 }
 
-/* One row of one packed block back to floats. */
-static void unpack_block(uint32_t type, const uint8_t *group, size_t lane, float *y)
-{
-    float scale = tensor_f16_to_f32(base_load_u16(group + 2 * lane));
-    const uint8_t *q = group + TENSOR_GROUP_SCALES_BYTES + lane * 4;
-
-    if (type == TENSOR_Q8_0) {
-        for (size_t i = 0; i < 32; i++)
-            y[i] = (float)(q[i / 4 * 64 + i % 4] - 128) * scale;
-        return;
-    }
-    for (size_t i = 0; i < 16; i++) {
-        uint8_t byte = q[i / 4 * 64 + i % 4];
-        y[i] = (float)((byte & 15) - 8) * scale;
-        y[i + 16] = (float)((byte >> 4) - 8) * scale;
-    }
-}
-
 void tensor_matrix_row(const struct tensor_matrix *self, size_t row, float *y)
 {
     base_assert(row < self->row_count);
     const uint8_t *group = self->groups + row / TENSOR_ROW_GROUP * self->group_bytes;
-    size_t lane = row % TENSOR_ROW_GROUP;
-
-    for (size_t i = 0; i < self->column_count; i++) {
-        size_t item = i * TENSOR_ROW_GROUP + lane;
-        switch (packed_type(self->type)) {
-        case TENSOR_F32:
-            y[i] = base_load_f32(group + 4 * item);
-            break;
-        case TENSOR_F16:
-            y[i] = tensor_f16_to_f32(base_load_u16(group + 2 * item));
-            break;
-        case TENSOR_BF16:
-            y[i] = tensor_bf16_to_f32(base_load_u16(group + 2 * item));
-            break;
-        default:
-            if (i % TENSOR_BLOCK_COLUMNS == 0) /* a packed block is sixteen of the file's */
-                unpack_block(self->type, group + TENSOR_ROW_GROUP * tensor_row_bytes(self->type, i),
-                    lane, y + i);
-            break;
-        }
-    }
+    tensor_unpack_row(self->type, self->column_count, group, row % TENSOR_ROW_GROUP, y);
 }
 
 struct product {
@@ -294,22 +173,6 @@ struct product {
     float *y;
     size_t y_stride;
 };
-
-static tensor_product_fn *product_of(const struct tensor_kernels *kernels, uint32_t type)
-{
-    switch (type) {
-    case TENSOR_F32:
-        return kernels->product_f32;
-    case TENSOR_F16:
-        return kernels->product_f16;
-    case TENSOR_BF16:
-        return kernels->product_bf16;
-    case TENSOR_Q4_0:
-        return kernels->product_q4_0;
-    default:
-        return kernels->product_q8_0;
-    }
-}
 
 /* All tokens times the groups of tile, in tiles of nearly equal width: 13 are 7 + 6, as a tile
  * of one token costs nearly as much as one of several. */
@@ -323,13 +186,11 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
         size_t first, last;
         tensor_split(x->token_count, (uint32_t)i, (uint32_t)tile_count, &first, &last);
         tile->token_count = last - first;
-        tile->q = x->q + first * TENSOR_BLOCK_COLUMNS;
-        tile->scale = x->scale + first;
-        tile->start_q8_0 = x->start_q8_0 + first;
-        tile->start_q4_0 = x->start_q4_0 + first;
-        tile->x = x->x + first * x->column_count;
+        tile->form_float = x->form_float + first * TENSOR_FLOAT_COLUMNS;
+        tile->form_32 = tensor_form_32_at(x, first);
+        tile->form_256 = tensor_form_256_at(x, first);
         tile->y = self->y + first * self->y_stride + row_first;
-        product_of(kernels, packed_type(self->w->type))(tile);
+        kernels->products[self->w->type](tile);
     }
 }
 

@@ -4,10 +4,14 @@
  * Determinism contract, the root of "same tokens whatever the cluster does": y[t, o] depends on
  * row o of w and on x[t, :] only. Not on the other tokens of the batch, the thread count, the
  * instruction set or how rows were packed. Per output:
- *   Q8_0, Q4_0  x is quantised per token in blocks of 32 (scale amax/127, round to nearest even);
- *               block dots are exact int32; acc = fma(float(dot), w_scale * x_scale, acc), blocks
- *               ascending
- *   all others  acc = fma(w[o, i], x[t, i], acc), i ascending
+ *   types with scales per 32 columns (Q8_0, Q4_0, Q4_1, Q5_0, Q5_1, IQ4_NL, MXFP4): x is quantised
+ *     per token in blocks of 32 (scale amax/127, round to nearest even); block dots are exact
+ *     int32; acc = fma(float(dot), w_scale * x_scale, acc), blocks ascending; where there is a min
+ *     then acc = fma(w_min, x_scale * float(sum of the block), acc)
+ *   superblocks of 256 columns (Q2_K .. Q6_K, IQ4_XS): x likewise in blocks of 256; dots times
+ *     integer scales, and mins times sums, are exact int32; acc = fma(float(dot) * w_scale -
+ *     float(min) * w_min, x_scale, acc), the subtraction rounded once (fma)
+ *   F32, F16, BF16: acc = fma(w[o, i], x[t, i], acc), i ascending
  * Every kernel (scalar, AVX2, AVX-512) gives these bits (only the payload and sign of a NaN are
  * free); LAYERMESH_ISA=scalar|avx2|avx512 picks one, if the processor has it.
  */
@@ -77,7 +81,8 @@ void tensor_input_destroy(struct tensor_input **self_p);
  */
 enum tensor_form {
     TENSOR_FORM_FLOAT = 1, /* as they are */
-    TENSOR_FORM_32 = 2,    /* 8 bits, one scale per 32 columns */
+    TENSOR_FORM_32 = 2,    /* 8 bits, one scale per 32 columns; a multiple of 32 columns */
+    TENSOR_FORM_256 = 4,   /* 8 bits, one scale per 256 columns; a multiple of 256 columns */
 };
 uint32_t tensor_form_of(uint32_t type);
 

@@ -2,6 +2,7 @@
 #ifndef TENSOR_MATRIX_PRIVATE_H
 #define TENSOR_MATRIX_PRIVATE_H
 
+#include "tensor_kernels.h"
 #include <stddef.h>
 #include <stdint.h>
 
@@ -28,10 +29,9 @@ struct tensor_input {
     uint32_t forms; /* enum tensor_form */
     /* Blocks outermost and tokens side by side: a tile's tokens are one run of memory. */
     size_t token_stride;
-    int8_t *q;           /* [column_count / 32][token_stride][32]; owned, as those below */
-    float *scale;        /* [column_count / 32][token_stride] */
-    int32_t *start_q8_0; /* [column_count / 32][token_stride] */
-    int32_t *start_q4_0; /* [column_count / 32][token_stride] */
+    float *form_float; /* owned, as the arrays of the others; layouts in tensor_kernels.h */
+    struct tensor_form_32 form_32;
+    struct tensor_form_256 form_256;
 };
 
 /* [*first, *last) of item_count items for one thread: sizes differ by one at most. */
@@ -41,5 +41,9 @@ void tensor_split(
 /* y[t, o] for rows [row_first, row_last) out of the float rows that a fast_float matrix keeps. */
 void tensor_openblas_product(const struct tensor_matrix *w, const struct tensor_input *x,
     size_t row_first, size_t row_last, float *y, size_t y_stride);
+
+/* The forms from a token on. */
+struct tensor_form_32 tensor_form_32_at(const struct tensor_input *self, size_t token);
+struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_t token);
 
 #endif

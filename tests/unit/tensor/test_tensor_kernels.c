@@ -77,34 +77,48 @@ Test(tensor_kernels, tables_agree_on_sums_and_functions)
     }
 }
 
+/* Both forms of 512 columns with a stride of two. */
+struct forms {
+    int8_t q[2][16 * 2 * 32];
+    float scale[2][16 * 2], scaled_sum[16 * 2];
+    int32_t minus_sum[2][2 * 16 * 2], minus_sum_256[2 * 2], sums_16[16 * 2], sums_32[8 * 2];
+};
+
+static void quantize_both(const struct tensor_kernels *table, const float *x, struct forms *forms)
+{
+    const struct tensor_form_32 form_32 = {
+        forms->q[0], forms->scale[0], forms->scaled_sum, forms->minus_sum[0]};
+    const struct tensor_form_256 form_256 = {forms->q[1], forms->scale[1], forms->minus_sum[1],
+        forms->minus_sum_256, forms->sums_16, forms->sums_32};
+
+    memset(forms, 0, sizeof(*forms));
+    table->quantize_32(x, 512, 2, &form_32);
+    table->quantize_256(x, 512, 2, &form_256);
+}
+
 static void compare_quantize(const struct tensor_kernels *table, const float *x)
 {
-    int8_t q[2][8 * 2 * 32];
-    float scale[2][8 * 2];
-    int32_t start_q8_0[2][8 * 2], start_q4_0[2][8 * 2];
-    const struct tensor_kernels *both[] = {&tensor_kernels_scalar, table};
+    struct forms expected, got;
 
-    memset(q, 0, sizeof(q));
-    memset(scale, 0, sizeof(scale));
-    memset(start_q8_0, 0, sizeof(start_q8_0));
-    memset(start_q4_0, 0, sizeof(start_q4_0));
-    for (size_t i = 0; i < 2; i++) {
-        struct tensor_quantized out = {q[i], scale[i], start_q8_0[i], start_q4_0[i], 2};
-        both[i]->quantize(x, 256, &out);
-    }
-    cr_assert_eq(memcmp(q[0], q[1], sizeof(q[0])), 0, "%s", table->name);
-    cr_assert(sample_same_bits(scale[0], scale[1], 16), "%s", table->name);
-    cr_assert_eq(memcmp(start_q8_0[0], start_q8_0[1], sizeof(start_q8_0[0])), 0);
-    cr_assert_eq(memcmp(start_q4_0[0], start_q4_0[1], sizeof(start_q4_0[0])), 0);
+    quantize_both(&tensor_kernels_scalar, x, &expected);
+    quantize_both(table, x, &got);
+    cr_assert_eq(memcmp(expected.q, got.q, sizeof(got.q)), 0, "%s", table->name);
+    cr_assert(sample_same_bits(expected.scale[0], got.scale[0], 64), "%s", table->name);
+    cr_assert(sample_same_bits(expected.scaled_sum, got.scaled_sum, 32), "%s", table->name);
+    cr_assert_eq(memcmp(expected.minus_sum, got.minus_sum, sizeof(got.minus_sum)), 0);
+    cr_assert_eq(memcmp(expected.minus_sum_256, got.minus_sum_256, sizeof(got.minus_sum_256)), 0);
+    cr_assert_eq(memcmp(expected.sums_16, got.sums_16, sizeof(got.sums_16)), 0);
+    cr_assert_eq(memcmp(expected.sums_32, got.sums_32, sizeof(got.sums_32)), 0);
 }
 
 Test(tensor_kernels, tables_agree_on_quantisation)
 {
-    float x[COUNT_MAX];
+    float x[2 * COUNT_MAX];
     size_t table_count = find_tables();
 
     for (uint64_t seed = 1; seed <= 200; seed++) {
         fill(seed, seed % 2 == 0, x);
+        fill(seed + 1000, seed % 8 == 0, x + 256);
         for (size_t i = 0; seed % 5 == 0 && i < 256; i++) /* halves: ties of the rounding */
             x[i] = (float)((int)(sample_bits(&(uint64_t){seed * 1000 + i}) % 255) - 127) / 2;
         for (size_t t = 0; t < table_count; t++)
@@ -114,28 +128,52 @@ Test(tensor_kernels, tables_agree_on_quantisation)
 
 Test(tensor_kernels, quantisation_is_what_it_says)
 {
-    float x[4 * 32] = {0}, scale[4];
+    float x[4 * 32] = {0}, scale[4], scaled_sum[4];
     int8_t q[4 * 32];
-    int32_t start_q8_0[4], start_q4_0[4];
-    struct tensor_quantized out = {q, scale, start_q8_0, start_q4_0, 1};
+    int32_t minus_sum[4];
+    const struct tensor_form_32 form = {q, scale, scaled_sum, minus_sum};
 
     x[0] = -127; /* scale 1: the rest shows the rounding */
     x[1] = 0.5f;
     x[2] = 1.5f;
     x[3] = -2.5f;
     x[4] = 126.6f;
+    x[5] = 3;
     x[32] = NAN;
     x[33] = 5;
     x[64] = 1e-40f; /* third block: too small for a scale */
     x[96] = 0x1p-119f;
-    tensor_kernels_get()->quantize(x, 128, &out);
+    tensor_kernels_get()->quantize_32(x, 128, 1, &form);
     cr_assert_eq(scale[0], 1);
     cr_assert(q[0] == -127 && q[1] == 0 && q[2] == 2 && q[3] == -2 && q[4] == 127);
-    cr_assert(start_q8_0[0] == 0 && start_q4_0[0] == 0);
-    cr_assert(isnan(scale[1]) && q[32] == 0 && q[33] == 0 && start_q8_0[1] == 0);
+    cr_assert(minus_sum[0] == -3 && scaled_sum[0] == 3);
+    cr_assert(isnan(scale[1]) && q[32] == 0 && q[33] == 0 && minus_sum[1] == 0);
+    cr_assert(isnan(scaled_sum[1]));
     cr_assert(scale[2] == 0 && q[64] == 0);
     cr_assert(scale[3] == 0x1p-119f / 127 && q[96] == 127);
-    cr_assert(start_q8_0[3] == -128 * 127 && start_q4_0[3] == -8 * 127);
+    cr_assert(minus_sum[3] == -127 && scaled_sum[3] == scale[3] * 127);
+}
+
+Test(tensor_kernels, quantisation_by_256_is_what_it_says)
+{
+    float x[512] = {0};
+    struct forms forms;
+
+    x[3] = -254; /* scale 2 over all 256 */
+    x[17] = 20;
+    x[40] = 6;
+    x[255] = 254;
+    x[300] = INFINITY;
+    quantize_both(tensor_kernels_get(), x, &forms);
+    cr_assert_eq(forms.scale[1][0], 2);
+    cr_assert(isnan(forms.scale[1][2]) && forms.q[1][8 * 2 * 32 + 44] == 0);
+    cr_assert(forms.q[1][3] == -127 && forms.q[1][17] == 10 && forms.q[1][2 * 32 + 8] == 3);
+    cr_assert(forms.q[1][7 * 2 * 32 + 31] == 127);
+    cr_assert(forms.minus_sum[1][0] == 127 && forms.minus_sum[1][2] == -10);
+    cr_assert(forms.minus_sum[1][4] == -3 && forms.minus_sum_256[0] == 127 - 10 - 3 - 127);
+    cr_assert_eq(forms.sums_16[0], (-127 & 0xffff) | 10 << 16);
+    cr_assert_eq(forms.sums_32[0], (-117 & 0xffff) | 3 << 16);
+    cr_assert_eq(forms.sums_32[3 * 2], 127 << 16);
 }
 
 Test(tensor_kernels, the_environment_chooses)

@@ -1,0 +1,266 @@
+/* Sixteen lanes as two AVX2 registers; the functions are described in tensor_products_lanes.h. */
+#ifndef TENSOR_PRODUCTS_AVX2_H
+#define TENSOR_PRODUCTS_AVX2_H
+#ifdef __AVX2__ /* only files built for it use it */
+
+#include "base_bytes.h"
+#include "tensor_type.h"
+#include <immintrin.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#define TENSOR_TOKEN_TILE         4
+#define TENSOR_SCALES_CODES       false
+#define TENSOR_AHEAD_TOKENS       2
+#define TENSOR_AHEAD_BYTES        2048
+#define TENSOR_PRODUCT_NAME(type) tensor_product_avx2_##type
+
+struct product_floats {
+    __m256 low, high;
+};
+
+struct product_ints {
+    __m256i low, high;
+};
+
+#define FLOATS struct product_floats
+#define INTS   struct product_ints
+#define CODES  struct product_ints
+#define INLINE static inline __attribute__((always_inline, unused))
+
+INLINE __m256i load_32(const uint8_t *p)
+{
+    return _mm256_loadu_si256((const __m256i *)(const void *)p);
+}
+
+INLINE __m128i load_16(const uint8_t *p)
+{
+    return _mm_loadu_si128((const __m128i *)(const void *)p);
+}
+
+INLINE __m128i load_8(const uint8_t *p)
+{
+    return _mm_loadl_epi64((const __m128i *)(const void *)p);
+}
+
+INLINE FLOATS floats_zero(void)
+{
+    return (FLOATS){_mm256_setzero_ps(), _mm256_setzero_ps()};
+}
+
+INLINE FLOATS floats_set(const float *p)
+{
+    return (FLOATS){_mm256_set1_ps(*p), _mm256_set1_ps(*p)};
+}
+
+INLINE FLOATS floats_load(const float *p)
+{
+    return (FLOATS){_mm256_loadu_ps(p), _mm256_loadu_ps(p + 8)};
+}
+
+INLINE FLOATS floats_load_f16(const uint8_t *p)
+{
+    return (FLOATS){_mm256_cvtph_ps(load_16(p)), _mm256_cvtph_ps(load_16(p + 16))};
+}
+
+INLINE __m256 widen_bf16(__m128i bf16)
+{
+    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16));
+}
+
+INLINE FLOATS floats_load_bf16(const uint8_t *p)
+{
+    return (FLOATS){widen_bf16(load_16(p)), widen_bf16(load_16(p + 16))};
+}
+
+INLINE __m256 e8m0_half(const uint8_t *p)
+{
+    __m256i exponent = _mm256_cvtepu8_epi32(load_8(p));
+    __m256i small = _mm256_cmpgt_epi32(_mm256_set1_epi32(2), exponent);
+    __m256i bits = _mm256_slli_epi32(_mm256_sub_epi32(exponent, _mm256_set1_epi32(1)), 23);
+    __m256i tiny = _mm256_sllv_epi32(_mm256_set1_epi32(0x00200000), exponent);
+    return _mm256_castsi256_ps(_mm256_blendv_epi8(bits, tiny, small));
+}
+
+INLINE FLOATS floats_load_e8m0(const uint8_t *p)
+{
+    return (FLOATS){e8m0_half(p), e8m0_half(p + 8)};
+}
+
+INLINE void floats_store(float *p, FLOATS a)
+{
+    _mm256_storeu_ps(p, a.low);
+    _mm256_storeu_ps(p + 8, a.high);
+}
+
+INLINE FLOATS floats_mul(FLOATS a, FLOATS b)
+{
+    return (FLOATS){_mm256_mul_ps(a.low, b.low), _mm256_mul_ps(a.high, b.high)};
+}
+
+INLINE FLOATS floats_fma(FLOATS a, FLOATS b, FLOATS c)
+{
+    return (FLOATS){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
+}
+
+INLINE FLOATS floats_fms(FLOATS a, FLOATS b, FLOATS c)
+{
+    return (FLOATS){_mm256_fmsub_ps(a.low, b.low, c.low), _mm256_fmsub_ps(a.high, b.high, c.high)};
+}
+
+INLINE FLOATS floats_of_ints(INTS a)
+{
+    return (FLOATS){_mm256_cvtepi32_ps(a.low), _mm256_cvtepi32_ps(a.high)};
+}
+
+INLINE INTS ints_zero(void)
+{
+    return (INTS){_mm256_setzero_si256(), _mm256_setzero_si256()};
+}
+
+INLINE INTS ints_set(const int32_t *p)
+{
+    return (INTS){_mm256_set1_epi32(*p), _mm256_set1_epi32(*p)};
+}
+
+INLINE INTS ints_load_u8(const uint8_t *p)
+{
+    return (INTS){_mm256_cvtepu8_epi32(load_8(p)), _mm256_cvtepu8_epi32(load_8(p + 8))};
+}
+
+INLINE INTS ints_load_s8(const uint8_t *p)
+{
+    return (INTS){_mm256_cvtepi8_epi32(load_8(p)), _mm256_cvtepi8_epi32(load_8(p + 8))};
+}
+
+INLINE INTS ints_load_u16(const uint8_t *p)
+{
+    return (INTS){_mm256_cvtepu16_epi32(load_16(p)), _mm256_cvtepu16_epi32(load_16(p + 16))};
+}
+
+INLINE INTS ints_add(INTS a, INTS b)
+{
+    return (INTS){_mm256_add_epi32(a.low, b.low), _mm256_add_epi32(a.high, b.high)};
+}
+
+INLINE INTS ints_mul(INTS a, INTS b)
+{
+    return (INTS){_mm256_mullo_epi32(a.low, b.low), _mm256_mullo_epi32(a.high, b.high)};
+}
+
+INLINE INTS ints_and(INTS a, const int mask)
+{
+    __m256i m = _mm256_set1_epi32(mask);
+    return (INTS){_mm256_and_si256(a.low, m), _mm256_and_si256(a.high, m)};
+}
+
+INLINE INTS ints_or(INTS a, INTS b)
+{
+    return (INTS){_mm256_or_si256(a.low, b.low), _mm256_or_si256(a.high, b.high)};
+}
+
+INLINE INTS ints_shift_left(INTS a, const int bits)
+{
+    return (INTS){_mm256_slli_epi32(a.low, bits), _mm256_slli_epi32(a.high, bits)};
+}
+
+INLINE INTS ints_shift_right(INTS a, const int bits)
+{
+    return (INTS){_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)};
+}
+
+/* Codes of eight bits are signed here: there is no offset. */
+INLINE INTS ints_start_signed(const int32_t *minus_sum)
+{
+    (void)minus_sum;
+    return ints_zero();
+}
+
+INLINE INTS ints_start_scaled(const int32_t *minus_sum)
+{
+    return ints_set(minus_sum);
+}
+
+INLINE CODES codes_load_bytes(const uint8_t *p)
+{
+    return (CODES){load_32(p), load_32(p + 32)};
+}
+
+INLINE CODES codes_signed(CODES a)
+{
+    __m256i offset = _mm256_set1_epi8(-128);
+    return (CODES){_mm256_xor_si256(a.low, offset), _mm256_xor_si256(a.high, offset)};
+}
+
+INLINE __m256i shift_16(__m256i a, const int right)
+{
+    if (right < 0)
+        return _mm256_slli_epi16(a, -right);
+    return right == 0 ? a : _mm256_srli_epi16(a, right);
+}
+
+INLINE CODES codes_field(CODES a, const int shift, const int mask)
+{
+    __m256i m = _mm256_set1_epi8((char)mask);
+    return (CODES){
+        _mm256_and_si256(shift_16(a.low, shift), m), _mm256_and_si256(shift_16(a.high, shift), m)};
+}
+
+INLINE CODES codes_merge(CODES a, CODES b, const int shift, const int mask)
+{
+    CODES field = codes_field(b, shift, mask);
+    return (CODES){_mm256_or_si256(a.low, field.low), _mm256_or_si256(a.high, field.high)};
+}
+
+INLINE CODES codes_lookup(CODES a, const bool mxfp4)
+{
+    const int8_t *values = mxfp4 ? tensor_mxfp4_values : tensor_iq4_values;
+    __m256i table = _mm256_broadcastsi128_si256(load_16((const uint8_t *)values));
+    return (CODES){_mm256_shuffle_epi8(table, a.low), _mm256_shuffle_epi8(table, a.high)};
+}
+
+INLINE CODES codes_scale(CODES a, INTS scale, const bool third_bit)
+{
+    (void)scale;
+    (void)third_bit;
+    return a;
+}
+
+/*
+ * vpmaddubsw adds two products in 16 bits with saturation. It stays exact here:
+ *   eight bits  |w| <= 128 times q with the sign of w: 2 * 128 * 127 = 32512
+ *   else        code <= 63: 2 * 63 * 127 = 16002, so that two steps fit
+ */
+INLINE __m256i dot_half(__m256i sum, __m256i a, __m256i b, __m256i q, __m256i r, const bool eight)
+{
+    const __m256i ones = _mm256_set1_epi16(1);
+
+    if (eight) {
+        __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(q, a));
+        __m256i s = _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(r, b));
+        p = _mm256_add_epi32(_mm256_madd_epi16(p, ones), _mm256_madd_epi16(s, ones));
+        return _mm256_add_epi32(sum, p);
+    }
+    __m256i p = _mm256_add_epi16(_mm256_maddubs_epi16(a, q), _mm256_maddubs_epi16(b, r));
+    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, ones));
+}
+
+INLINE INTS ints_dot(INTS sum, CODES a, CODES b, const int8_t *p, const bool eight_bits)
+{
+    __m256i q = _mm256_set1_epi32((int)base_load_u32(p));
+    __m256i r = _mm256_set1_epi32((int)base_load_u32(p + 4));
+
+    return (INTS){dot_half(sum.low, a.low, b.low, q, r, eight_bits),
+        dot_half(sum.high, a.high, b.high, q, r, eight_bits)};
+}
+
+INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *p)
+{
+    __m256i q = _mm256_set1_epi32(*p);
+
+    return (INTS){_mm256_add_epi32(sum.low, _mm256_madd_epi16(pairs.low, q)),
+        _mm256_add_epi32(sum.high, _mm256_madd_epi16(pairs.high, q))};
+}
+
+#endif
+#endif
