@@ -103,8 +103,8 @@ int text_chat_encode(const struct text_tokenizer *tokenizer,
 
     if (rc == BASE_OK)
         rc = check(&chat, messages, message_count);
-    if (rc == BASE_OK && tokenizer->add_bos && tokenizer->bos_id >= 0)
-        rc = put_id(&chat, (uint32_t)tokenizer->bos_id);
+    for (size_t i = 0; rc == BASE_OK && i < tokenizer->prefix.count; i++)
+        rc = put_id(&chat, tokenizer->prefix.ids[i]);
     for (size_t i = 0; rc == BASE_OK && i < message_count; i++)
         rc = put_message(&chat, &messages[i]);
     if (rc == BASE_OK)

@@ -1,121 +1,63 @@
-/* Text to token ids. */
+/* Text to token ids: added tokens, normaliser, pre-tokenizer, words. */
 #include "text_internal.h"
 
 #include "base_alloc.h"
 #include "base_err.h"
-#include "base_limits.h"
+#include "text_alphabet.h"
 #include "text_utf8.h"
+#include "text_word.h"
 #include <string.h>
 
 /* State of one text_encode() call. */
 struct encoder {
     const struct text_tokenizer *tokenizer;
-    struct text_merge_work merge;
-    struct text_split_run *split; /* BPE */
-    char *buffer;                 /* SPM: a fragment with its spaces written as U+2581 */
-    size_t buffer_bytes_max;
-    uint32_t *ids;
-    size_t count, count_max;
+    struct text_normal_run *normal; /* or NULL */
+    struct text_split_run *split;   /* or NULL */
+    struct text_word_work work;
+    struct text_list list;
+    char *word; /* a word out of the alphabet of bytes again */
+    size_t word_bytes_max;
+    bool controls; /* TEXT_PARSE_SPECIAL */
+    struct base_error *err;
 };
 
-static int put_id(struct encoder *self, uint32_t id)
-{
-    if (self->count == self->count_max) {
-        size_t count_max = self->count_max * 2 + 64;
-        void *ids = base_realloc_array(self->ids, count_max, sizeof(*self->ids));
-        if (ids == NULL)
-            return BASE_NOMEM;
-        self->ids = ids;
-        self->count_max = count_max;
-    }
-    self->ids[self->count++] = id;
-    return BASE_OK;
-}
-
-/*
- * Text that is no token, byte by byte. Where a byte has no token either, one unknown token stands
- * for the whole; without an unknown token nothing does.
- */
-static int put_bytes(struct encoder *self, const char *text, size_t bytes)
-{
-    const struct text_tokenizer *tokenizer = self->tokenizer;
-    bool all = true;
-    int rc = BASE_OK;
-
-    for (size_t i = 0; i < bytes; i++)
-        all = all && tokenizer->byte_ids[(uint8_t)text[i]] < tokenizer->vocab_size;
-    if (!all)
-        return tokenizer->unknown_id < 0 ? BASE_OK : put_id(self, (uint32_t)tokenizer->unknown_id);
-    for (size_t i = 0; rc == BASE_OK && i < bytes; i++)
-        rc = put_id(self, tokenizer->byte_ids[(uint8_t)text[i]]);
-    return rc;
-}
-
-/* Ids of what merging left. */
-static int put_symbols(struct encoder *self, const char *piece)
-{
-    int rc = BASE_OK;
-
-    for (uint32_t i = 0; rc == BASE_OK && i != TEXT_NONE; i = self->merge.symbols[i].next) {
-        const struct text_symbol *symbol = &self->merge.symbols[i];
-        if (symbol->id < self->tokenizer->vocab_size)
-            rc = put_id(self, symbol->id);
-        else if (self->tokenizer->kind == TEXT_KIND_SPM)
-            rc = put_bytes(self, piece + symbol->begin, symbol->bytes);
-        else
-            for (uint32_t k = 0; rc == BASE_OK && k < symbol->bytes; k++)
-                rc = put_bytes(self, piece + symbol->begin + k, 1);
-    }
-    return rc;
-}
-
-static bool bpe_rule(const void *context, const char *piece, const struct text_symbol *left,
-    const struct text_symbol *right, uint32_t *ret_key, uint32_t *ret_id)
-{
-    const struct text_tokenizer *tokenizer = context;
-
-    return text_pairs_find(&tokenizer->merges, left->id, right->id, ret_key, ret_id);
-}
-
-static bool spm_rule(const void *context, const char *piece, const struct text_symbol *left,
-    const struct text_symbol *right, uint32_t *ret_key, uint32_t *ret_id)
-{
-    const struct text_tokenizer *tokenizer = context;
-    /* Symbols are tokens or single characters, so this stays short. */
-    int64_t id =
-        text_table_find(&tokenizer->by_text, piece + left->begin, left->bytes + right->bytes);
-
-    if (id < 0)
-        return false;
-    *ret_id = (uint32_t)id;
-    *ret_key = tokenizer->score_keys[id];
-    return true;
-}
-
-/* One pre-token. */
-static int bpe_piece(void *context, const char *piece, size_t bytes)
+static int take_word(void *context, const char *word, size_t bytes)
 {
     struct encoder *self = context;
-    const struct text_tokenizer *tokenizer = self->tokenizer;
-    int rc = BASE_OK;
 
-    if (text_split_ignores_merges(tokenizer->split)) {
-        int64_t id = text_table_find(&tokenizer->by_text, piece, bytes);
-        if (id >= 0 && id < (int64_t)tokenizer->vocab_size)
-            return put_id(self, (uint32_t)id);
-    }
-    self->merge.symbol_count = 0;
-    rc = text_merge_reserve(&self->merge, bytes);
-    for (size_t i = 0; rc == BASE_OK && i < bytes; i++)
-        rc = text_merge_add(&self->merge, (uint32_t)i, 1, tokenizer->byte_ids[(uint8_t)piece[i]]);
-    if (rc == BASE_OK)
-        rc = text_merge_run(&self->merge, piece, bpe_rule, tokenizer);
-    return rc == BASE_OK ? put_symbols(self, piece) : rc;
+    return text_word_encode(self->tokenizer, &self->work, word, bytes, &self->list);
 }
 
-/* Valid stretches go through the pre-tokenizer; a byte between them is a piece of its own. */
-static int bpe_fragment(
-    struct encoder *self, const char *text, size_t bytes, struct base_error *err)
+/* A word of the alphabet: as bytes again. */
+static int take_alphabet_word(void *context, const char *word, size_t bytes)
+{
+    struct encoder *self = context;
+    size_t word_bytes;
+
+    if (bytes > self->word_bytes_max) {
+        char *grown = base_realloc_array(self->word, bytes + bytes / 2, 1);
+        if (grown == NULL)
+            return BASE_NOMEM;
+        self->word = grown;
+        self->word_bytes_max = bytes + bytes / 2;
+    }
+    (void)text_alphabet_decode(
+        text_split_alphabet(self->tokenizer->split), word, bytes, self->word, &word_bytes);
+    return take_word(context, self->word, word_bytes);
+}
+
+/* Whole characters: the pre-tokenizer, then each word. is_start: the whole text begins here. */
+static int put_valid(struct encoder *self, const char *text, size_t bytes, bool is_start)
+{
+    if (self->split == NULL)
+        return take_word(self, text, bytes);
+    return text_split_run(self->split, text, bytes, is_start,
+        text_split_is_alphabet(self->tokenizer->split) ? take_alphabet_word : take_word, self,
+        self->err);
+}
+
+/* Normalised text without added tokens. A byte that is not UTF-8 is a token of its own. */
+static int put_plain(struct encoder *self, const char *text, size_t bytes, bool is_start)
 {
     size_t from = 0, at = 0;
     int rc = BASE_OK;
@@ -127,98 +69,67 @@ static int bpe_fragment(
             continue;
         }
         if (at > from)
-            rc = text_split_run(self->split, text + from, at - from, bpe_piece, self, err);
+            rc = put_valid(self, text + from, at - from, is_start && from == 0);
         if (rc == BASE_OK && at < bytes)
-            rc = put_bytes(self, text + at, 1);
+            rc = text_word_put_bytes(self->tokenizer, text + at, 1, &self->list);
         from = ++at;
     }
     return rc;
 }
 
-/* The fragment with a space in front if asked for and every space as U+2581, into buffer. */
-static int spm_escape(
-    struct encoder *self, const char *text, size_t bytes, bool prefix, size_t *ret_bytes)
+static int put_fragment(struct encoder *self, const char *text, size_t bytes, bool is_start);
+
+/* Cuts text at the added tokens of a set; what is between them goes to put_fragment() if the set is
+ * the one for text as given, to put_plain() if not. */
+static int put_text(struct encoder *self, const struct text_specials *specials, bool is_raw,
+    const char *text, size_t bytes, bool is_start)
 {
-    size_t needed = (bytes + 1) * 3, used = 0; /* bytes <= LIMIT_PROMPT_BYTES */
-
-    if (needed > self->buffer_bytes_max) {
-        void *buffer = base_realloc_array(self->buffer, needed, 1);
-        if (buffer == NULL)
-            return BASE_NOMEM;
-        self->buffer = buffer;
-        self->buffer_bytes_max = needed;
-    }
-    if (prefix) {
-        memcpy(self->buffer, "\xe2\x96\x81", 3);
-        used = 3;
-    }
-    for (size_t i = 0; i < bytes; i++) {
-        if (text[i] != ' ') {
-            self->buffer[used++] = text[i];
-            continue;
-        }
-        memcpy(self->buffer + used, "\xe2\x96\x81", 3);
-        used += 3;
-    }
-    *ret_bytes = used;
-    return BASE_OK;
-}
-
-static int spm_fragment(struct encoder *self, const char *text, size_t bytes)
-{
-    const struct text_tokenizer *tokenizer = self->tokenizer;
-    size_t escaped_bytes;
-    int rc = spm_escape(self, text, bytes, tokenizer->add_space_prefix, &escaped_bytes);
-
-    self->merge.symbol_count = 0;
-    for (size_t i = 0; rc == BASE_OK && i < escaped_bytes;) {
-        int length = text_utf8_step(self->buffer + i, escaped_bytes - i);
-        size_t symbol_bytes = length > 0 ? (size_t)length : 1;
-        int64_t id = text_table_find(&tokenizer->by_text, self->buffer + i, symbol_bytes);
-        rc = text_merge_add(
-            &self->merge, (uint32_t)i, (uint32_t)symbol_bytes, id < 0 ? TEXT_NONE : (uint32_t)id);
-        i += symbol_bytes;
-    }
-    if (rc == BASE_OK)
-        rc = text_merge_run(&self->merge, self->buffer, spm_rule, tokenizer);
-    return rc == BASE_OK ? put_symbols(self, self->buffer) : rc;
-}
-
-/* Text between added tokens. Each such fragment begins the text or follows an added token. */
-static int put_fragment(
-    struct encoder *self, const char *text, size_t bytes, struct base_error *err)
-{
-    if (bytes == 0)
-        return BASE_OK;
-    return self->tokenizer->kind == TEXT_KIND_SPM ? spm_fragment(self, text, bytes)
-                                                  : bpe_fragment(self, text, bytes, err);
-}
-
-static int encode_all(
-    struct encoder *self, const char *text, size_t bytes, unsigned flags, struct base_error *err)
-{
-    const struct text_tokenizer *tokenizer = self->tokenizer;
-    bool controls = (flags & TEXT_PARSE_SPECIAL) != 0;
-    bool special = (flags & TEXT_ADD_SPECIAL) != 0;
-    size_t from = 0, at = 0;
+    size_t from = 0, begin, end;
     int rc = BASE_OK;
 
-    if (special && tokenizer->add_bos && tokenizer->bos_id >= 0)
-        rc = put_id(self, (uint32_t)tokenizer->bos_id);
     while (rc == BASE_OK) {
         const struct text_special *found =
-            text_specials_find(&tokenizer->specials, text, bytes, from, controls, &at);
+            text_specials_find(specials, text, bytes, from, self->controls, &begin, &end);
+        if (found == NULL)
+            begin = end = bytes;
+        if (begin > from) {
+            bool starts = is_start && from == 0;
+            rc = is_raw ? put_fragment(self, text + from, begin - from, starts)
+                        : put_plain(self, text + from, begin - from, starts);
+        }
         if (found == NULL)
             break;
-        rc = put_fragment(self, text + from, at - from, err);
         if (rc == BASE_OK)
-            rc = put_id(self, found->id);
-        from = at + found->bytes;
+            rc = text_list_put(&self->list, found->id);
+        from = end;
     }
+    return rc;
+}
+
+/* Text between added tokens. */
+static int put_fragment(struct encoder *self, const char *text, size_t bytes, bool is_start)
+{
+    int rc = BASE_OK;
+
+    if (self->normal != NULL)
+        rc = text_normal_run(self->normal, text, bytes, &text, &bytes, self->err);
+    if (rc != BASE_OK || bytes == 0)
+        return rc;
+    return put_text(self, &self->tokenizer->normalized, false, text, bytes, is_start);
+}
+
+static int encode_all(struct encoder *self, const char *text, size_t bytes, unsigned flags)
+{
+    const struct text_tokenizer *tokenizer = self->tokenizer;
+    bool special = (flags & TEXT_ADD_SPECIAL) != 0;
+    int rc = BASE_OK;
+
+    for (size_t i = 0; rc == BASE_OK && special && i < tokenizer->prefix.count; i++)
+        rc = text_list_put(&self->list, tokenizer->prefix.ids[i]);
     if (rc == BASE_OK)
-        rc = put_fragment(self, text + from, bytes - from, err);
-    if (rc == BASE_OK && special && tokenizer->add_eos && tokenizer->eos_id >= 0)
-        rc = put_id(self, (uint32_t)tokenizer->eos_id);
+        rc = put_text(self, &tokenizer->raw, true, text, bytes, true);
+    for (size_t i = 0; rc == BASE_OK && special && i < tokenizer->suffix.count; i++)
+        rc = text_list_put(&self->list, tokenizer->suffix.ids[i]);
     return rc;
 }
 
@@ -242,26 +153,31 @@ int text_ids_append(struct text_ids *self, const uint32_t *ids, size_t count)
 int text_encode(const struct text_tokenizer *self, const char *text, size_t bytes, unsigned flags,
     struct text_ids *ids, struct base_error *err)
 {
-    struct encoder encoder = {.tokenizer = self};
     struct base_error reason = {0};
+    struct encoder encoder = {
+        .tokenizer = self, .controls = (flags & TEXT_PARSE_SPECIAL) != 0, .err = &reason};
     int rc = BASE_OK;
 
     if (bytes > LIMIT_PROMPT_BYTES)
         return base_error_set(err, BASE_TOO_BIG, "text: %zu bytes, limit %d (LIMIT_PROMPT_BYTES)",
             bytes, LIMIT_PROMPT_BYTES);
-    if (self->kind == TEXT_KIND_BPE)
+    text_cache_open(&encoder.work.cache, bytes);
+    if (text_normal_step_count(self->normal) > 0)
+        rc = text_normal_run_new(self->normal, &encoder.normal);
+    if (rc == BASE_OK && self->split != NULL && text_split_step_count(self->split) > 0)
         rc = text_split_run_new(self->split, &encoder.split);
     if (rc == BASE_OK)
-        rc = encode_all(&encoder, text, bytes, flags, &reason);
+        rc = encode_all(&encoder, text, bytes, flags);
     if (rc == BASE_OK)
-        rc = text_ids_append(ids, encoder.ids, encoder.count);
+        rc = text_ids_append(ids, encoder.list.ids, encoder.list.count);
     if (rc != BASE_OK)
         (void)base_error_set(
             err, rc, "%s", reason.code != BASE_OK ? reason.text : "text: no memory to tokenise");
     text_split_run_destroy(&encoder.split);
-    text_merge_release(&encoder.merge);
-    base_free(encoder.buffer);
-    base_free(encoder.ids);
+    text_normal_run_destroy(&encoder.normal);
+    text_word_work_release(&encoder.work);
+    base_free(encoder.list.ids);
+    base_free(encoder.word);
     return rc;
 }
 

@@ -2,6 +2,7 @@
 
 #include "base_alloc.h"
 #include "base_err.h"
+#include "text_unicode.h"
 #include <stdlib.h>
 #include <string.h>
 
@@ -93,18 +94,64 @@ static const struct text_special *longest_at(
     return best;
 }
 
+/* Start of the last character of text, which is not empty. */
+static size_t last_character(const char *text, size_t bytes)
+{
+    size_t at = bytes - 1;
+
+    while (at > 0 && bytes - at < 4 && ((uint8_t)text[at] & 0xc0) == 0x80)
+        at--;
+    return at;
+}
+
+/* Whether no letter, digit or mark touches [begin, end). */
+static bool stands_alone(const char *text, size_t bytes, size_t begin, size_t end)
+{
+    size_t length;
+
+    if (begin > 0) {
+        size_t at = last_character(text, begin);
+        if (text_unicode_is_word(text_unicode_at(text + at, begin - at, &length)))
+            return false;
+    }
+    return end == bytes || !text_unicode_is_word(text_unicode_at(text + end, bytes - end, &length));
+}
+
+/* Widens [*begin, *end) by the white space that the token takes; not before from. */
+static void take_space(const struct text_special *item, const char *text, size_t bytes, size_t from,
+    size_t *begin, size_t *end)
+{
+    size_t length;
+
+    while (item->lstrip && *begin > from) {
+        size_t at = from + last_character(text + from, *begin - from);
+        if (!text_unicode_is_space(text_unicode_at(text + at, *begin - at, &length)))
+            break;
+        *begin = at;
+    }
+    while (item->rstrip && *end < bytes &&
+           text_unicode_is_space(text_unicode_at(text + *end, bytes - *end, &length)))
+        *end += length;
+}
+
 const struct text_special *text_specials_find(const struct text_specials *self, const char *text,
-    size_t bytes, size_t from, bool controls, size_t *ret_offset)
+    size_t bytes, size_t from, bool controls, size_t *ret_begin, size_t *ret_end)
 {
     for (size_t i = from; i < bytes; i++) {
         unsigned byte = (uint8_t)text[i];
         if (self->first[byte] == self->first[byte + 1])
             continue;
         const struct text_special *found = longest_at(self, text + i, bytes - i, controls);
-        if (found != NULL) {
-            *ret_offset = i;
-            return found;
+        if (found == NULL)
+            continue;
+        if (found->single_word && !stands_alone(text, bytes, i, i + found->bytes)) {
+            i += found->bytes - 1;
+            continue;
         }
+        *ret_begin = i;
+        *ret_end = i + found->bytes;
+        take_space(found, text, bytes, from, ret_begin, ret_end);
+        return found;
     }
     return NULL;
 }

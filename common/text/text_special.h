@@ -15,7 +15,9 @@ struct text_special {
     const char *text; /* borrowed from the vocabulary */
     uint32_t bytes;
     uint32_t id;
-    bool always; /* found without TEXT_PARSE_SPECIAL */
+    bool always;         /* found without TEXT_PARSE_SPECIAL */
+    bool single_word;    /* not with a letter, digit or mark beside it */
+    bool lstrip, rstrip; /* takes the white space before it, or behind it */
 };
 
 struct text_specials {
@@ -32,11 +34,12 @@ int text_specials_add(
 void text_specials_seal(struct text_specials *self);
 
 /*
- * The first added token at or after from; of those that begin there, the longest. Returns it with
- * its offset, or NULL. controls: also those that are not `always`.
+ * The first added token at or after from; of those that begin there, the longest. Returns it and
+ * the bytes that it takes, white space included, or NULL. controls: also those that are not
+ * `always`.
  */
 const struct text_special *text_specials_find(const struct text_specials *self, const char *text,
-    size_t bytes, size_t from, bool controls, size_t *ret_offset);
+    size_t bytes, size_t from, bool controls, size_t *ret_begin, size_t *ret_end);
 
 void text_specials_release(struct text_specials *self);
 

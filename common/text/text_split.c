@@ -1,185 +1,76 @@
-#define PCRE2_CODE_UNIT_WIDTH 8
 #include "text_split.h"
 
 #include "base_alloc.h"
 #include "base_assert.h"
 #include "base_err.h"
-#include <pcre2.h>
+#include "base_limits.h"
+#include "text_alphabet.h"
+#include "text_match.h"
+#include "text_regex.h"
+#include "text_unicode.h"
 #include <string.h>
 
-/* What \s means in the patterns as published: White_Space. PCRE2's \s has U+180E besides. */
-#define SP                                                                                         \
-    "\\t-\\r "                                                                                     \
-    "\\x{85}\\x{a0}\\x{1680}\\x{2000}-\\x{200a}\\x{2028}\\x{2029}\\x{202f}\\x{205f}\\x{3000}"
-
-#define SHORT "'s|'t|'re|'ve|'m|'ll|'d"
-#define TAIL  "[" SP "]*[\\r\\n]+|[" SP "]+(?![^" SP "])|[" SP "]+"
-
-#define GPT2 SHORT "| ?\\p{L}+| ?\\p{N}+| ?[^" SP "\\p{L}\\p{N}]+|[" SP "]+(?![^" SP "])|[" SP "]+"
-
-/* Llama 3 and its relatives; they differ in how digits are taken. */
-#define LLAMA3(digits)                                                                             \
-    "(?i:" SHORT ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|" digits "| ?[^" SP                              \
-    "\\p{L}\\p{N}]+[\\r\\n]*|" TAIL
-
-#define QWEN35                                                                                     \
-    "(?i:" SHORT ")|[^\\r\\n\\p{L}\\p{N}]?[\\p{L}\\p{M}]+|\\p{N}"                                  \
-    "| ?[^" SP "\\p{L}\\p{M}\\p{N}]+[\\r\\n]*|" TAIL
-
-/* Words in which lower case follows upper case; suffix: contractions, or nothing. */
-#define UPPER "[\\p{Lu}\\p{Lt}\\p{Lm}\\p{Lo}\\p{M}]"
-#define LOWER "[\\p{Ll}\\p{Lm}\\p{Lo}\\p{M}]"
-#define CASED(suffix, digits)                                                                      \
-    "[^\\r\\n\\p{L}\\p{N}]?" UPPER "*" LOWER "+" suffix "|[^\\r\\n\\p{L}\\p{N}]?" UPPER "+" LOWER  \
-    "*" suffix "|" digits "| ?[^" SP "\\p{L}\\p{N}]+[\\r\\n/]*|" TAIL
-
-#define CJK "[\\x{4e00}-\\x{9fa5}\\x{800}-\\x{4e00}\\x{ac00}-\\x{d7ff}]+"
-
-#define FALCON_PUNCTUATION "[\\p{P}\\$\\+<=>\\^~\\|`]+"
-
-#define PATTERNS_MAX 5
-
-enum split_flags {
-    IGNORES_MERGES = 1,
-    ADDS_BOS = 2,
+enum step_kind {
+    STEP_REGEX,
+    STEP_MATCHER, /* a pattern that has a hand-written matcher */
+    STEP_STRING,
+    STEP_CHARACTERS,
+    STEP_METASPACE,
+    STEP_SPACE,
+    STEP_ALPHABET,
 };
 
-/* One row per kind of split; names: all that mean it, between spaces. */
-static const struct split_row {
-    const char *names;
-    unsigned flags;
-    const char *patterns[PATTERNS_MAX + 1];
-} split_rows[] = {
-    {" gpt-2 phi-2 mpt olmo jais trillion granite-docling gigachat jina-es jina-de jina-v2-es "
-     "jina-v2-de a.x-4.0 mellum exaone4 ",
-        0, {GPT2}},
-    {" llama-bpe llama3 llama-v3 falcon3 falcon-h1 pixtral midm-2.0 lfm2 ",
-        IGNORES_MERGES | ADDS_BOS, {LLAMA3("\\p{N}{1,3}")}},
-    {" dbrx smaug-bpe chatglm-bpe glm4 ", 0, {LLAMA3("\\p{N}{1,3}")}},
-    {" qwen2 deepseek-r1-qwen kormo megrez stablelm2 hunyuan solar-open ", 0, {LLAMA3("\\p{N}")}},
-    {" qwen35 ", 0, {QWEN35}},
-    {" starcoder refact command-r smollm codeshell exaone minerva-7b ", 0, {"\\p{N}", GPT2}},
-    {" falcon ", 0, {FALCON_PUNCTUATION, GPT2, "[0-9][0-9][0-9]"}},
-    {" deepseek-coder ", 0, {"[\\r\\n]", "[" SP "]?\\p{L}+", "[" SP "]?\\p{P}+", CJK, "\\p{N}"}},
-    {" deepseek-v3 hunyuan-dense ", 0,
-        {"\\p{N}{1,3}", "[\\x{4e00}-\\x{9fa5}\\x{3040}-\\x{309f}\\x{30a0}-\\x{30ff}]+",
-            "[!-/:-@\\[-`{-~][A-Za-z]+|[^\\r\\n\\p{L}\\p{P}\\p{S}]?[\\p{L}\\p{M}]+"
-            "| ?[\\p{P}\\p{S}]+[\\r\\n]*|" TAIL}},
-    {" gpt-4o llama4 minimax-m2 kanana2 ", 0, {CASED("(?i:" SHORT ")?", "\\p{N}{1,3}")}},
-    {" tekken ", IGNORES_MERGES | ADDS_BOS, {CASED("", "\\p{N}")}},
-    {" default ", 0, {"[\\p{P}\\$\\+<=>\\^~\\|]+", GPT2, "\\p{N}+", "[0-9][0-9][0-9]"}},
+struct step {
+    enum step_kind kind;
+    enum text_split_behavior behavior;
+    bool invert, splits;
+    enum text_split_prepend prepend;
+    char *text; /* pattern, string or replacement */
+    size_t text_bytes;
+    struct text_regex *regex;
+    const struct text_matcher *matcher;
+    bool (*is_match)(uint32_t character);
 };
-
-#define ROW_COUNT (sizeof(split_rows) / sizeof(split_rows[0]))
 
 struct text_split {
-    const struct split_row *row;
-    pcre2_general_context *memory;
-    pcre2_code *codes[PATTERNS_MAX];
-    size_t code_count;
+    struct step steps[LIMIT_SPLIT_STEPS];
+    size_t step_count;
+    bool has_regex, is_alphabet;
+    struct text_alphabet alphabet;
+};
+
+/* Text that a step has changed. */
+struct text_buffer {
+    char *data;
+    size_t bytes, bytes_max;
 };
 
 struct text_split_run {
     const struct text_split *split;
-    pcre2_match_context *context;
-    pcre2_jit_stack *jit_stack;
-    pcre2_match_data *match;
+    struct text_regex_run *regex; /* NULL when no step needs it */
+    struct text_buffer buffers[LIMIT_SPLIT_STEPS];
+    const char *start; /* of the text being cut; NULL: not the start of the whole */
+    text_split_sink *sink;
+    void *context;
+    struct base_error *err;
 };
 
-static void *pcre2_take(size_t bytes, void *unused)
+static bool regex_forced;
+
+void text_split_force_regex(bool forced)
 {
-    return base_alloc(bytes);
+    regex_forced = forced;
 }
 
-static void pcre2_give(void *memory, void *unused)
+int text_split_new(struct text_split **ret_split)
 {
-    base_free(memory);
-}
+    struct text_split *self = base_alloc_zeroed(1, sizeof(*self));
 
-static const struct split_row *row_find(const char *name, size_t name_bytes)
-{
-    char word[64];
-
-    if (name_bytes == 0 || name_bytes > sizeof(word) - 3 || memchr(name, ' ', name_bytes) != NULL ||
-        memchr(name, '\0', name_bytes) != NULL)
-        return NULL;
-    word[0] = ' ';
-    memcpy(word + 1, name, name_bytes);
-    word[name_bytes + 1] = ' ';
-    word[name_bytes + 2] = '\0';
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        if (strstr(split_rows[i].names, word) != NULL)
-            return &split_rows[i];
-    }
-    return NULL;
-}
-
-/* The message has room for the first name of each row. */
-static int refuse(const char *name, size_t name_bytes, struct base_error *err)
-{
-    char known[BASE_ERROR_TEXT_BYTES];
-    size_t used = 0;
-
-    for (size_t i = 0; i < ROW_COUNT; i++) {
-        const char *first = split_rows[i].names; /* begins with a space */
-        size_t bytes = 1 + strcspn(first + 1, " ");
-        if (used + bytes >= sizeof(known))
-            break;
-        memcpy(known + used, first, bytes);
-        used += bytes;
-    }
-    known[used] = '\0';
-    return base_error_set(err, BASE_UNSUPPORTED,
-        "tokenizer.ggml.pre: \"%.*s\" is not known; known, with their aliases:%s",
-        (int)(name_bytes < 64 ? name_bytes : 64), name, known);
-}
-
-static int compile_all(struct text_split *self, struct base_error *err)
-{
-    for (size_t i = 0; i < PATTERNS_MAX && self->row->patterns[i] != NULL; i++) {
-        int code;
-        PCRE2_SIZE offset;
-        pcre2_compile_context *context = pcre2_compile_context_create(self->memory);
-
-        if (context == NULL)
-            return base_error_set(err, BASE_NOMEM, "tokenizer: no memory for the pre-tokenizer");
-        self->codes[i] = pcre2_compile((PCRE2_SPTR)self->row->patterns[i], PCRE2_ZERO_TERMINATED,
-            PCRE2_UTF | PCRE2_UCP | PCRE2_NEVER_BACKSLASH_C, &code, &offset, context);
-        pcre2_compile_context_free(context);
-        /* The patterns are constants that the tests compile: only memory can fail here. */
-        if (self->codes[i] == NULL)
-            return base_error_set(err, BASE_NOMEM,
-                "tokenizer: pre-tokenizer pattern %zu: PCRE2 error %d at %zu", i, code, offset);
-        self->code_count = i + 1;
-        /* Without JIT (no executable memory, say) matching is slower, not different. */
-        (void)pcre2_jit_compile(self->codes[i], PCRE2_JIT_COMPLETE);
-    }
-    return BASE_OK;
-}
-
-int text_split_new(
-    const char *name, size_t name_bytes, struct text_split **ret_split, struct base_error *err)
-{
-    const struct split_row *row = row_find(name, name_bytes);
-    struct text_split *self;
-    int rc;
-
-    if (row == NULL)
-        return refuse(name, name_bytes, err);
-    self = base_alloc_zeroed(1, sizeof(*self));
     if (self == NULL)
-        return base_error_set(err, BASE_NOMEM, "tokenizer: no memory for the pre-tokenizer");
-    self->row = row;
-    self->memory = pcre2_general_context_create(pcre2_take, pcre2_give, NULL);
-    if (self->memory == NULL)
-        rc = base_error_set(err, BASE_NOMEM, "tokenizer: no memory for the pre-tokenizer");
-    else
-        rc = compile_all(self, err);
-    if (rc != BASE_OK)
-        text_split_destroy(&self);
-    else
-        *ret_split = self;
-    return rc;
+        return BASE_NOMEM;
+    text_alphabet_make(&self->alphabet);
+    *ret_split = self;
+    return BASE_OK;
 }
 
 void text_split_destroy(struct text_split **self_p)
@@ -188,21 +79,135 @@ void text_split_destroy(struct text_split **self_p)
 
     if (self == NULL)
         return;
-    for (size_t i = 0; i < self->code_count; i++)
-        pcre2_code_free(self->codes[i]);
-    pcre2_general_context_free(self->memory);
+    for (size_t i = 0; i < self->step_count; i++) {
+        base_free(self->steps[i].text);
+        text_regex_destroy(&self->steps[i].regex);
+    }
     base_free(self);
     *self_p = NULL;
 }
 
-bool text_split_ignores_merges(const struct text_split *self)
+/* A new last step with a copy of text. */
+static int add_step(struct text_split *self, enum step_kind kind, const char *text, size_t bytes,
+    struct step **ret_step, struct base_error *err)
 {
-    return (self->row->flags & IGNORES_MERGES) != 0;
+    struct step *step;
+
+    if (self->step_count == LIMIT_SPLIT_STEPS)
+        return base_error_set(err, BASE_TOO_BIG,
+            "pre-tokenizer of more than %d steps (LIMIT_SPLIT_STEPS)", LIMIT_SPLIT_STEPS);
+    step = &self->steps[self->step_count];
+    *step = (struct step){.kind = kind, .text_bytes = bytes, .behavior = TEXT_SPLIT_ISOLATED};
+    step->text = base_alloc(bytes + 1);
+    if (step->text == NULL)
+        return base_error_set(err, BASE_NOMEM, "tokenizer: no memory for the pre-tokenizer");
+    if (bytes > 0)
+        memcpy(step->text, text, bytes);
+    step->text[bytes] = '\0';
+    self->step_count++;
+    *ret_step = step;
+    return BASE_OK;
 }
 
-bool text_split_adds_bos(const struct text_split *self)
+int text_split_add_regex(struct text_split *self, const char *pattern, size_t bytes,
+    enum text_split_behavior behavior, bool invert, struct base_error *err)
 {
-    return (self->row->flags & ADDS_BOS) != 0;
+    struct step *step;
+    int rc = add_step(self, STEP_REGEX, pattern, bytes, &step, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    step->behavior = behavior;
+    step->invert = invert;
+    step->matcher = text_matcher_find(pattern, bytes);
+    if (step->matcher != NULL)
+        step->kind = STEP_MATCHER;
+    if (step->matcher != NULL && text_matcher_replaces(step->matcher))
+        return BASE_OK; /* never run as a pattern */
+    self->has_regex = true;
+    return text_regex_new(pattern, bytes, &step->regex, err);
+}
+
+int text_split_add_string(struct text_split *self, const char *string, size_t bytes,
+    enum text_split_behavior behavior, bool invert, struct base_error *err)
+{
+    struct step *step;
+    int rc = add_step(self, STEP_STRING, string, bytes, &step, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    step->behavior = behavior;
+    step->invert = invert;
+    return BASE_OK;
+}
+
+int text_split_add_characters(struct text_split *self, bool (*is_match)(uint32_t character),
+    enum text_split_behavior behavior, struct base_error *err)
+{
+    struct step *step;
+    int rc = add_step(self, STEP_CHARACTERS, NULL, 0, &step, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    step->behavior = behavior;
+    step->is_match = is_match;
+    return BASE_OK;
+}
+
+int text_split_add_metaspace(struct text_split *self, const char *replacement, size_t bytes,
+    enum text_split_prepend prepend, bool splits, struct base_error *err)
+{
+    struct step *step;
+    int rc = add_step(self, STEP_METASPACE, replacement, bytes, &step, err);
+
+    if (rc != BASE_OK)
+        return rc;
+    step->behavior = TEXT_SPLIT_MERGED_WITH_NEXT;
+    step->prepend = prepend;
+    step->splits = splits;
+    return BASE_OK;
+}
+
+int text_split_add_space(struct text_split *self, struct base_error *err)
+{
+    struct step *step;
+
+    return add_step(self, STEP_SPACE, NULL, 0, &step, err);
+}
+
+int text_split_add_alphabet(struct text_split *self, struct base_error *err)
+{
+    struct step *step;
+
+    self->is_alphabet = true;
+    return add_step(self, STEP_ALPHABET, NULL, 0, &step, err);
+}
+
+size_t text_split_step_count(const struct text_split *self)
+{
+    return self->step_count;
+}
+
+const char *text_split_pattern(const struct text_split *self, size_t at, size_t *ret_bytes)
+{
+    const struct step *step = &self->steps[at];
+
+    base_assert(at < self->step_count);
+    if ((step->kind != STEP_REGEX && step->kind != STEP_MATCHER) || step->invert ||
+        step->behavior != TEXT_SPLIT_ISOLATED)
+        return NULL;
+    *ret_bytes = step->text_bytes;
+    return step->text;
+}
+
+bool text_split_is_alphabet(const struct text_split *self)
+{
+    return self->is_alphabet;
+}
+
+const struct text_alphabet *text_split_alphabet(const struct text_split *self)
+{
+    return &self->alphabet;
 }
 
 int text_split_run_new(const struct text_split *split, struct text_split_run **ret_run)
@@ -212,19 +217,10 @@ int text_split_run_new(const struct text_split *split, struct text_split_run **r
     if (self == NULL)
         return BASE_NOMEM;
     self->split = split;
-    self->context = pcre2_match_context_create(split->memory);
-    self->match = pcre2_match_data_create(1, split->memory);
-    self->jit_stack = pcre2_jit_stack_create(32 * 1024, 1024 * 1024, split->memory);
-    if (self->context == NULL || self->match == NULL) {
+    if (split->has_regex && text_regex_run_new(&self->regex) != BASE_OK) {
         text_split_run_destroy(&self);
         return BASE_NOMEM;
     }
-    /* NULL leaves PCRE2 on its 32 KiB, which these patterns do not fill. */
-    if (self->jit_stack != NULL)
-        pcre2_jit_stack_assign(self->context, NULL, self->jit_stack);
-    /* Steps back over a run of one class are counted; one prompt may be one run. */
-    (void)pcre2_set_match_limit(self->context, 100 * 1000 * 1000);
-    (void)pcre2_set_heap_limit(self->context, 256 * 1024); /* KiB */
     *ret_run = self;
     return BASE_OK;
 }
@@ -235,64 +231,245 @@ void text_split_run_destroy(struct text_split_run **self_p)
 
     if (self == NULL)
         return;
-    pcre2_match_data_free(self->match);
-    pcre2_match_context_free(self->context);
-    pcre2_jit_stack_free(self->jit_stack);
+    for (size_t i = 0; i < LIMIT_SPLIT_STEPS; i++)
+        base_free(self->buffers[i].data);
+    text_regex_run_destroy(&self->regex);
     base_free(self);
     *self_p = NULL;
 }
 
-/* The next match of a pattern in text at or after from: BASE_OK, BASE_NOT_FOUND or a failure. */
-static int next_match(struct text_split_run *self, size_t level, const char *text, size_t bytes,
-    size_t from, size_t *ret_begin, size_t *ret_end, struct base_error *err)
-{
-    const pcre2_code *code = self->split->codes[level];
-    int rc = pcre2_match(
-        code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK, self->match, self->context);
+static int run_level(struct text_split_run *self, size_t level, const char *text, size_t bytes);
 
-    if (rc == PCRE2_ERROR_JIT_STACKLIMIT)
-        rc = pcre2_match(code, (PCRE2_SPTR)text, bytes, from, PCRE2_NO_UTF_CHECK | PCRE2_NO_JIT,
-            self->match, self->context);
-    if (rc == PCRE2_ERROR_NOMATCH)
+/*
+ * The next match at or after from; at the end of the text BASE_NOT_FOUND. Empty matches are cuts:
+ * their begin is their end.
+ */
+static int next_match(struct text_split_run *self, const struct step *step,
+    struct text_match_state *state, const char *text, size_t bytes, size_t from, size_t *ret_begin,
+    size_t *ret_end)
+{
+    const char *found;
+    size_t length;
+
+    if (from >= bytes)
         return BASE_NOT_FOUND;
-    if (rc < 0) {
-        bool memory = rc == PCRE2_ERROR_NOMEMORY || rc == PCRE2_ERROR_HEAPLIMIT;
-        return base_error_set(err, memory ? BASE_NOMEM : BASE_INTERNAL,
-            "tokenizer: pre-tokenizer \"%s\" pattern %zu: PCRE2 error %d at byte %zu of %zu",
-            self->split->row->names, level, rc, from, bytes);
+    switch (step->kind) {
+    case STEP_MATCHER:
+        if (!regex_forced || step->regex == NULL)
+            return text_matcher_next(step->matcher, state, text, bytes, from, ret_begin, ret_end)
+                       ? BASE_OK
+                       : BASE_NOT_FOUND;
+        return text_regex_next(
+            step->regex, self->regex, text, bytes, from, ret_begin, ret_end, self->err);
+    case STEP_REGEX:
+        return text_regex_next(
+            step->regex, self->regex, text, bytes, from, ret_begin, ret_end, self->err);
+    case STEP_CHARACTERS:
+        for (size_t at = from; at < bytes; at += length) {
+            if (!step->is_match(text_unicode_at(text + at, bytes - at, &length)))
+                continue;
+            *ret_begin = at;
+            *ret_end = at + length;
+            return BASE_OK;
+        }
+        return BASE_NOT_FOUND;
+    default: /* STEP_STRING, STEP_METASPACE */
+        found = step->text_bytes == 0
+                    ? NULL
+                    : memmem(text + from, bytes - from, step->text, step->text_bytes);
+        if (found == NULL)
+            return BASE_NOT_FOUND;
+        *ret_begin = (size_t)(found - text);
+        *ret_end = *ret_begin + step->text_bytes;
+        return BASE_OK;
     }
-    const PCRE2_SIZE *offsets = pcre2_get_ovector_pointer(self->match);
-    base_assert(offsets[0] >= from && offsets[1] > offsets[0] && offsets[1] <= bytes);
-    *ret_begin = offsets[0];
-    *ret_end = offsets[1];
-    return BASE_OK;
 }
 
-/* Each pattern cuts every piece that the ones before it left into matches and gaps. */
-static int split_level(struct text_split_run *self, size_t level, const char *text, size_t bytes,
-    text_split_sink *sink, void *context, struct base_error *err)
-{
-    size_t from = 0;
-    int rc = BASE_OK;
+/* Parts of a text, matches and gaps, on their way to becoming pieces. */
+struct joiner {
+    struct text_split_run *run;
+    size_t level;
+    const char *text;
+    enum text_split_behavior behavior;
+    size_t begin, end; /* a piece that may still grow; empty: none */
+    bool was_match;    /* the part before this one */
+};
 
-    if (level == self->split->code_count)
-        return bytes == 0 ? BASE_OK : sink(context, text, bytes);
-    while (rc == BASE_OK && from < bytes) {
-        size_t begin = bytes, end = bytes;
-        rc = next_match(self, level, text, bytes, from, &begin, &end, err);
-        if (rc == BASE_NOT_FOUND)
-            rc = BASE_OK;
-        if (rc == BASE_OK && begin > from)
-            rc = split_level(self, level + 1, text + from, begin - from, sink, context, err);
-        if (rc == BASE_OK && end > begin)
-            rc = split_level(self, level + 1, text + begin, end - begin, sink, context, err);
-        from = end;
+static int flush(struct joiner *self)
+{
+    size_t begin = self->begin, end = self->end;
+
+    self->begin = self->end;
+    if (begin == end)
+        return BASE_OK;
+    return run_level(self->run, self->level + 1, self->text + begin, end - begin);
+}
+
+/* One part, not empty. */
+static int join(struct joiner *self, size_t begin, size_t end, bool is_match)
+{
+    bool grows = false, was_match = self->was_match;
+    int rc;
+
+    self->was_match = is_match;
+    switch (self->behavior) {
+    case TEXT_SPLIT_REMOVED:
+        return is_match ? BASE_OK
+                        : run_level(self->run, self->level + 1, self->text + begin, end - begin);
+    case TEXT_SPLIT_ISOLATED:
+        return run_level(self->run, self->level + 1, self->text + begin, end - begin);
+    case TEXT_SPLIT_MERGED_WITH_PREVIOUS:
+        grows = is_match && !was_match;
+        break;
+    case TEXT_SPLIT_MERGED_WITH_NEXT:
+        grows = !is_match && was_match;
+        break;
+    case TEXT_SPLIT_CONTIGUOUS:
+        grows = is_match == was_match;
+        break;
     }
+    if (grows && self->end > self->begin) {
+        self->end = end;
+        return BASE_OK;
+    }
+    rc = flush(self);
+    self->begin = begin;
+    self->end = end;
     return rc;
 }
 
-int text_split_run(struct text_split_run *self, const char *text, size_t bytes,
+/* A cut without text: what is before it and what comes next are pieces of their own. */
+static int cut(struct joiner *self)
+{
+    self->was_match = false;
+    return flush(self);
+}
+
+static int run_matches(struct text_split_run *self, size_t level, const char *text, size_t bytes)
+{
+    const struct step *step = &self->split->steps[level];
+    struct joiner joiner = {.run = self, .level = level, .text = text, .behavior = step->behavior};
+    struct text_match_state state = {0};
+    size_t from = 0, search = 0;
+    int rc = BASE_OK;
+
+    while (rc == BASE_OK && from < bytes) {
+        size_t begin = bytes, end = bytes;
+        rc = next_match(self, step, &state, text, bytes, search, &begin, &end);
+        if (rc == BASE_NOT_FOUND) {
+            begin = end = bytes;
+            rc = BASE_OK;
+        }
+        if (rc == BASE_OK && begin > from)
+            rc = join(&joiner, from, begin, step->invert);
+        if (rc == BASE_OK && end > begin)
+            rc = join(&joiner, begin, end, !step->invert);
+        else if (rc == BASE_OK && begin < bytes)
+            rc = cut(&joiner);
+        from = search = end;
+        /* Behind an empty match the search goes on with the next character. */
+        if (end == begin && end < bytes) {
+            size_t length;
+            (void)text_unicode_at(text + end, bytes - end, &length);
+            search += length;
+        }
+    }
+    return rc == BASE_OK ? flush(&joiner) : rc;
+}
+
+static int buffer_reserve(struct text_buffer *self, size_t bytes)
+{
+    if (bytes <= self->bytes_max)
+        return BASE_OK;
+    char *data = base_realloc_array(self->data, bytes + bytes / 2, 1);
+    if (data == NULL)
+        return BASE_NOMEM;
+    self->data = data;
+    self->bytes_max = bytes + bytes / 2;
+    return BASE_OK;
+}
+
+static int no_memory(struct text_split_run *self)
+{
+    return base_error_set(self->err, BASE_NOMEM, "tokenizer: no memory to cut the text");
+}
+
+/* Spaces as the replacement, and one in front if asked for. */
+static int run_metaspace(struct text_split_run *self, size_t level, const char *text, size_t bytes)
+{
+    const struct step *step = &self->split->steps[level];
+    struct text_buffer *buffer = &self->buffers[level];
+    size_t spaces = 1;
+    bool starts = bytes >= step->text_bytes && memcmp(text, step->text, step->text_bytes) == 0;
+    bool prepends = step->prepend == TEXT_PREPEND_ALWAYS ||
+                    (step->prepend == TEXT_PREPEND_FIRST && text == self->start);
+
+    for (size_t i = 0; i < bytes; i++)
+        spaces += text[i] == ' ';
+    if (spaces > SIZE_MAX / LIMIT_NORMAL_STRING_BYTES ||
+        buffer_reserve(buffer, bytes + spaces * step->text_bytes) != BASE_OK)
+        return no_memory(self);
+    buffer->bytes = 0;
+    if (prepends && !starts && text[0] != ' ') {
+        memcpy(buffer->data, step->text, step->text_bytes);
+        buffer->bytes = step->text_bytes;
+    }
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] != ' ') {
+            buffer->data[buffer->bytes++] = text[i];
+            continue;
+        }
+        memcpy(buffer->data + buffer->bytes, step->text, step->text_bytes);
+        buffer->bytes += step->text_bytes;
+    }
+    return step->splits ? run_matches(self, level, buffer->data, buffer->bytes)
+                        : run_level(self, level + 1, buffer->data, buffer->bytes);
+}
+
+/* A space in front, or the alphabet of bytes. */
+static int run_change(struct text_split_run *self, size_t level, const char *text, size_t bytes)
+{
+    const struct step *step = &self->split->steps[level];
+    struct text_buffer *buffer = &self->buffers[level];
+
+    if (step->kind == STEP_SPACE && text[0] == ' ')
+        return run_level(self, level + 1, text, bytes);
+    if (buffer_reserve(buffer, bytes * 2 + 1) != BASE_OK)
+        return no_memory(self);
+    if (step->kind == STEP_ALPHABET) {
+        buffer->bytes = text_alphabet_encode(&self->split->alphabet, text, bytes, buffer->data);
+    } else {
+        buffer->data[0] = ' ';
+        memcpy(buffer->data + 1, text, bytes);
+        buffer->bytes = bytes + 1;
+    }
+    return run_level(self, level + 1, buffer->data, buffer->bytes);
+}
+
+/* Recursion is as deep as there are steps. */
+static int run_level(struct text_split_run *self, size_t level, const char *text, size_t bytes)
+{
+    if (bytes == 0)
+        return BASE_OK;
+    if (level == self->split->step_count)
+        return self->sink(self->context, text, bytes);
+    switch (self->split->steps[level].kind) {
+    case STEP_METASPACE:
+        return run_metaspace(self, level, text, bytes);
+    case STEP_SPACE:
+    case STEP_ALPHABET:
+        return run_change(self, level, text, bytes);
+    default:
+        return run_matches(self, level, text, bytes);
+    }
+}
+
+int text_split_run(struct text_split_run *self, const char *text, size_t bytes, bool is_start,
     text_split_sink *sink, void *context, struct base_error *err)
 {
-    return split_level(self, 0, text, bytes, sink, context, err);
+    self->start = is_start ? text : NULL;
+    self->sink = sink;
+    self->context = context;
+    self->err = err;
+    return run_level(self, 0, text, bytes);
 }

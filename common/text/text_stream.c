@@ -2,6 +2,7 @@
 
 #include "base_alloc.h"
 #include "base_err.h"
+#include "text_decode.h"
 #include "text_internal.h"
 #include "text_utf8.h"
 #include <string.h>
@@ -17,7 +18,8 @@ struct text_stream {
         cleared_bytes; /* of held, from the front: part of no stop string, but no character yet */
     char *text;        /* what the last call returned */
     size_t text_bytes, text_bytes_max;
-    bool drops_space; /* the next byte is the first of the text; a space there is not the model's */
+    bool
+        drops_space; /* the next token is the first of the text; a space there is not the model's */
     bool stopped;
 };
 
@@ -30,7 +32,7 @@ int text_stream_new(const struct text_tokenizer *tokenizer, const struct text_st
     if (self == NULL)
         return BASE_NOMEM;
     self->tokenizer = tokenizer;
-    self->drops_space = !continues && tokenizer->add_space_prefix;
+    self->drops_space = !continues;
     for (size_t i = 0; rc == BASE_OK && i < stop_count; i++) {
         if (stops[i].bytes > 0)
             rc = text_strings_append(&self->stops, stops[i].data, stops[i].bytes);
@@ -146,13 +148,13 @@ int text_stream_push(struct text_stream *self, uint32_t id, const char **ret_tex
     size_t bytes = 0;
     bool drops_space = self->drops_space;
 
-    if (id < self->tokenizer->vocab_size && !self->stopped)
+    if (id < self->tokenizer->vocab_size && !self->stopped &&
+        self->tokenizer->types[id] != TEXT_TYPE_CONTROL &&
+        self->tokenizer->types[id] != TEXT_TYPE_UNKNOWN) {
         piece = text_piece(self->tokenizer, id, &bytes);
-    if (drops_space && bytes > 0) {
-        size_t dropped = piece[0] == ' ';
+        size_t dropped = text_decode_dropped(self->tokenizer, piece, bytes, &drops_space);
         piece += dropped;
         bytes -= dropped;
-        drops_space = false;
     }
     /* Every byte may turn into a replacement character. */
     size_t needed = self->held_bytes + bytes + 1;

@@ -10,7 +10,7 @@ ALLOWED = {
     r'<(openblas/)?cblas[a-z_]*\.h>': [r'^common/tensor/tensor_openblas\.c$'],
     r'<(immintrin|x86intrin|cpuid)\.h>': [r'^common/tensor/'],
     r'<(pcre2|utf8proc)\.h>': [r'^common/text/'],
-    r'<jansson\.h>': [r'^services/cli/', r'^tests/'],
+    r'<jansson\.h>': [r'^common/text/', r'^services/cli/', r'^tests/'],
     r'<xxhash\.h>': [r'^common/gguf/', r'^tests/'],
     r'<yaml\.h>': [r'^common/config/config_file\.c$'],
     r'<microhttpd\.h>': [r'^common/admin/admin_http\.c$'],
