@@ -499,5 +499,8 @@ int text_gguf_load(struct text_tokenizer *self, const struct gguf *file, struct 
         rc = read_affixes(self, file, pre, err);
     if (rc == BASE_OK)
         rc = add_specials(self, file, pre, err);
-    return rc == BASE_OK ? text_vocab_finish(self, err) : rc;
+    if (rc != BASE_OK)
+        return rc;
+    rc = text_vocab_finish(self, err);
+    return rc == BASE_OK ? BASE_OK : base_error_prepend(err, rc, "%s", gguf_path(file));
 }

@@ -82,7 +82,7 @@ struct text_tokenizer {
     struct text_trie trie;      /* UNIGRAM, WORDPIECE */
     double unknown_score;       /* UNIGRAM */
     size_t word_characters_max; /* WORDPIECE: a longer word is unknown */
-    uint32_t initial_node;      /* WORDPIECE: of the trie, behind U+2581 */
+    struct text_trie initials;  /* WORDPIECE: tokens that begin a word */
     bool merges_by_id;          /* BPE: without rules, the order of the ids is that of merging */
     bool ignores_merges;        /* BPE, CHARS: a whole word may be a token */
     bool fuses_unknown;         /* CHARS: one unknown token for all characters in a row */

@@ -101,6 +101,7 @@ static int copy_text(
 static int add_step(
     struct text_normal *self, enum step_kind kind, struct step **ret_step, struct base_error *err)
 {
+    *ret_step = &self->steps[0];
     if (self->step_count == LIMIT_NORMAL_STEPS)
         return base_error_set(err, BASE_TOO_BIG,
             "normalizer of more than %d steps (LIMIT_NORMAL_STEPS)", LIMIT_NORMAL_STEPS);

@@ -91,8 +91,9 @@ void text_split_destroy(struct text_split **self_p)
 static int add_step(struct text_split *self, enum step_kind kind, const char *text, size_t bytes,
     struct step **ret_step, struct base_error *err)
 {
-    struct step *step;
+    struct step *step = &self->steps[0];
 
+    *ret_step = step;
     if (self->step_count == LIMIT_SPLIT_STEPS)
         return base_error_set(err, BASE_TOO_BIG,
             "pre-tokenizer of more than %d steps (LIMIT_SPLIT_STEPS)", LIMIT_SPLIT_STEPS);

@@ -60,6 +60,7 @@ void text_tokenizer_close(struct text_tokenizer **self_p)
     text_strings_release(&self->special_texts);
     text_pairs_release(&self->merges);
     text_trie_release(&self->trie);
+    text_trie_release(&self->initials);
     text_normal_destroy(&self->normal);
     text_split_destroy(&self->split);
     text_strings_release(&self->decoder.from);

@@ -290,14 +290,13 @@ static int make_trie(struct text_tokenizer *self)
         const char *name = text_strings_at(&self->names, i, &bytes);
         if (self->scores != NULL && self->types[i] == TEXT_TYPE_NORMAL && self->scores[i] < least)
             least = self->scores[i];
-        if (bytes > 0 &&
-            (self->types[i] == TEXT_TYPE_NORMAL || self->types[i] == TEXT_TYPE_USER_DEFINED ||
-                self->types[i] == TEXT_TYPE_UNUSED))
+        if (bytes == 0 || self->types[i] == TEXT_TYPE_CONTROL ||
+            self->types[i] == TEXT_TYPE_UNKNOWN || self->types[i] == TEXT_TYPE_BYTE)
+            continue;
+        if (self->kind == TEXT_KIND_WORDPIECE && bytes > 3 && memcmp(name, space, 3) == 0)
+            rc = text_trie_add(&self->initials, name + 3, bytes - 3, (uint32_t)i);
+        else
             rc = text_trie_add(&self->trie, name, bytes, (uint32_t)i);
-    }
-    for (size_t i = 0; rc == BASE_OK && i < 3; i++) {
-        if (i == 0 || self->initial_node != 0)
-            self->initial_node = text_trie_step(&self->trie, self->initial_node, (uint8_t)space[i]);
     }
     self->unknown_score = (least == DBL_MAX ? 0.0 : least) - 10.0;
     return rc;

@@ -229,15 +229,14 @@ static int unigram_word(const struct text_tokenizer *tokenizer, struct text_word
 static uint32_t longest_token(const struct text_tokenizer *tokenizer, const char *text,
     size_t bytes, bool initial, size_t *ret_bytes)
 {
-    uint32_t node = initial ? tokenizer->initial_node : 0, best = TEXT_NONE;
+    const struct text_trie *trie = initial ? &tokenizer->initials : &tokenizer->trie;
+    uint32_t node = 0, best = TEXT_NONE;
 
-    if (initial && node == 0)
-        return TEXT_NONE;
     for (size_t i = 0; i < bytes; i++) {
-        node = text_trie_step(&tokenizer->trie, node, (uint8_t)text[i]);
+        node = text_trie_step(trie, node, (uint8_t)text[i]);
         if (node == 0)
             break;
-        uint32_t id = text_trie_value(&tokenizer->trie, node);
+        uint32_t id = text_trie_value(trie, node);
         if (id != TEXT_TRIE_NONE) {
             best = id;
             *ret_bytes = i + 1;

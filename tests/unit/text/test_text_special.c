@@ -4,7 +4,8 @@
 
 static void add(struct text_specials *specials, const char *text, uint32_t id, bool always)
 {
-    struct text_special item = {text, (uint32_t)strlen(text), id, always};
+    struct text_special item = {
+        .text = text, .bytes = (uint32_t)strlen(text), .id = id, .always = always};
 
     cr_assert_eq(text_specials_add(specials, &item, NULL), BASE_OK);
 }
@@ -14,11 +15,11 @@ static void expect_found(
     const struct text_specials *specials, const char *text, bool controls, const char *expected)
 {
     char got[256] = "";
-    size_t used = 0, from = 0, at;
+    size_t used = 0, from = 0, at, end;
 
-    for (const struct text_special *found;
-         (found = text_specials_find(specials, text, strlen(text), from, controls, &at)) != NULL;
-         from = at + found->bytes)
+    for (const struct text_special *found; (found = text_specials_find(specials, text, strlen(text),
+                                                from, controls, &at, &end)) != NULL;
+         from = end)
         used += (size_t)snprintf(got + used, sizeof(got) - used, "%u@%zu ", found->id, at);
     cr_expect_str_eq(got, expected, "\"%s\": %s, expected %s", text, got, expected);
 }
@@ -51,7 +52,8 @@ Test(text_special, refuses_what_would_make_searching_slow)
 {
     static char longest[TEXT_SPECIAL_BYTES_MAX + 1];
     struct text_specials specials = {0};
-    struct text_special item = {longest, TEXT_SPECIAL_BYTES_MAX + 1, 3, true};
+    struct text_special item = {
+        .text = longest, .bytes = TEXT_SPECIAL_BYTES_MAX + 1, .id = 3, .always = true};
     struct base_error err = {0};
 
     cr_assert_eq(text_specials_add(&specials, &item, &err), BASE_MALFORMED);

@@ -1,4 +1,5 @@
 #include "base_alloc.h"
+#include "text_pre.h"
 #include "text_split.h"
 #include "text_test.h"
 
@@ -105,17 +106,27 @@ static int join(void *context, const char *piece, size_t bytes)
     return BASE_OK;
 }
 
+static struct text_split *named(const char *name)
+{
+    struct text_split *split = NULL;
+    const struct text_pre *pre = NULL;
+    struct base_error err = {0};
+
+    cr_assert_eq(text_split_named(name, strlen(name), &split, &pre, &err), BASE_OK, "%s", err.text);
+    return split;
+}
+
 Test(text_split, cuts_as_the_published_patterns_do)
 {
     for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
         struct text_split *split = NULL;
         struct text_split_run *run = NULL;
-        cr_assert_eq(text_split_new(rows[i].pre, strlen(rows[i].pre), &split, NULL), BASE_OK);
+        split = named(rows[i].pre);
         cr_assert_eq(text_split_run_new(split, &run), BASE_OK);
         for (size_t k = 0; k < TEXT_COUNT; k++) {
             struct joined joined = {.pieces_max = 1000};
-            cr_assert_eq(
-                text_split_run(run, texts[k], strlen(texts[k]), join, &joined, NULL), BASE_OK);
+            cr_assert_eq(text_split_run(run, texts[k], strlen(texts[k]), true, join, &joined, NULL),
+                BASE_OK);
             cr_expect_str_eq(joined.text, rows[i].expected[k], "%s: %s, expected %s", rows[i].pre,
                 joined.text, rows[i].expected[k]);
         }
@@ -130,31 +141,12 @@ Test(text_split, a_sink_can_end_the_run)
     struct text_split_run *run = NULL;
     struct joined joined = {.pieces_max = 2};
 
-    cr_assert_eq(text_split_new("starcoder", 9, &split, NULL), BASE_OK);
+    split = named("starcoder");
     cr_assert_eq(text_split_run_new(split, &run), BASE_OK);
-    cr_assert_eq(text_split_run(run, "a b c d", 7, join, &joined, NULL), BASE_FULL);
+    cr_assert_eq(text_split_run(run, "a b c d", 7, true, join, &joined, NULL), BASE_FULL);
     cr_assert_str_eq(joined.text, "a| b");
     text_split_run_destroy(&run);
     text_split_run_destroy(&run);
     text_split_destroy(&split);
     text_split_destroy(&split);
-}
-
-Test(text_split, names_and_what_they_imply)
-{
-    static const char *const known[] = {"llama3", "smollm", "phi-2", "kanana2", "minerva-7b"};
-    static const char *const unknown[] = {"", " ", "llama", "gpt-2 ", "llama-bpe llama3"};
-    struct text_split *split = NULL;
-
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
-        cr_expect_eq(text_split_new(known[i], strlen(known[i]), &split, NULL), BASE_OK);
-        cr_expect_eq(text_split_ignores_merges(split), i == 0);
-        cr_expect_eq(text_split_adds_bos(split), i == 0);
-        text_split_destroy(&split);
-    }
-    for (size_t i = 0; i < sizeof(unknown) / sizeof(unknown[0]); i++)
-        cr_expect_eq(
-            text_split_new(unknown[i], strlen(unknown[i]), &split, NULL), BASE_UNSUPPORTED);
-    cr_expect_eq(text_split_new("gpt-2\0", 6, &split, NULL), BASE_UNSUPPORTED);
-    cr_expect_null(split);
 }

@@ -168,8 +168,8 @@ Test(text_tokenizer, what_is_not_known_is_refused_by_name)
 
     text_gguf_begin(&writer);
     expect_refused(&writer, BASE_MALFORMED, "tokenizer.ggml.model");
-    text_gguf_string(&writer, "tokenizer.ggml.model", "bert");
-    expect_refused(&writer, BASE_UNSUPPORTED, "\"bert\" is not known; known: llama gpt2");
+    text_gguf_string(&writer, "tokenizer.ggml.model", "rwkv");
+    expect_refused(&writer, BASE_UNSUPPORTED, "\"rwkv\" is not known; known: llama gpt2");
     text_gguf_small_bpe(&writer, "pre-of-tomorrow");
     expect_refused(&writer, BASE_UNSUPPORTED, "\"pre-of-tomorrow\" is not known");
     expect_refused(&writer, BASE_UNSUPPORTED, " llama-bpe ");
