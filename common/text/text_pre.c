@@ -21,18 +21,18 @@
 
 #define FALCON "[\\p{P}\\$\\+<=>\\^~\\|`]+"
 
-#define DEEPSEEK_LETTERS                                                                                                                                                                               \
-    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-"                                                                         \
-    "Ჿᴀ-"                                                                                                                                                                                          \
-    "ᴫᵫ-"                                                                                                                                                                                          \
-    "ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅὈ-Ὅὐ-ὗ"                                                                                                                                                    \
-    "ὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛꜢ-" \
-    "ꝯꝱ-"                                                                                                                                                                                          \
-    "ꞇꞋ-"                                                                                                                                                                                          \
-    "ꞎ"                                                                                                                                                                                              \
-    "ꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-"                                                                                                            \
-    "𑣟𞤀-"                                                                                                                                                                                        \
-    "𞥃"
+/* The formatter counts bytes where the eye counts characters. */
+/* clang-format off */
+#define DEEPSEEK_LETTERS \
+    "A-Za-zµÀ-ÖØ-öø-ƺƼ-ƿǄ-ʓʕ-ʯͰ-ͳͶͷͻ-ͽͿΆΈ-ΊΌΎ-ΡΣ-ϵϷ-ҁҊ-ԯԱ-ՖႠ-ჅᎠ-Ᏽᏸ-ᏽᲐ-ᲺᲽ-Ჿᴀ-ᴫᵫ-ᵷᵹ-ᶚḀ-ἕἘ-Ἕἠ-ὅ" \
+    "Ὀ-Ὅὐ-ὗὙὛὝὟ-ώᾀ-ᾴᾶ-ᾼιῂ-ῄῆ-ῌῐ-ΐῖ-Ίῠ-Ῥῲ-ῴῶ-ῼℂℇℊ-ℓℕℙ-ℝℤΩℨK-ℭℯ-ℴℹℼ-ℿⅅ-ⅉⅎↃↄⰀ-ⱻⱾ-ⳤⳫ-ⳮⳲⳳꙀ-ꙭꚀ-ꚛ" \
+    "Ꜣ-ꝯꝱ-ꞇꞋ-ꞎꭰ-ꮿﬀ-ﬆﬓ-ﬗＡ-Ｚａ-ｚ𐐀-𐑏𐒰-𐓓𐓘-𐓻𐲀-𐲲𐳀-𐳲𑢠-𑣟𞤀-𞥃"
+#define DEEPSEEK_MARKS "\\s?[!-/:-~！-／：-～‘-‟　-。]+"
+#define AFMOE_SCRIPTS "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-힯ᄀ-ᇿ]+"
+#define YOUTU_SCRIPTS "[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-ゟ゠-ヿ]+"
+#define KANA "[一-龥぀-ゟ゠-ヿ]+"
+#define BLOOM " ?[^(\\s|.,!?…。，、।۔،)]+"
+/* clang-format on */
 
 const char *const text_pre_gpt2 = GPT2;
 
@@ -51,11 +51,9 @@ static const struct text_pre rows[] = {
         {"\\p{N}", GPT2}},
     {" falcon ", 0, {FALCON, GPT2, "[0-9][0-9][0-9]"}},
     {" deepseek-llm ", 0,
-        {"[\\r\\n]", "\\s?[" DEEPSEEK_LETTERS "]+", "\\s?[!-/:-~！-／：-～‘-‟　-。]+", "\\s+$", CJK,
-            "\\p{N}+"}},
+        {"[\\r\\n]", "\\s?[" DEEPSEEK_LETTERS "]+", DEEPSEEK_MARKS, "\\s+$", CJK, "\\p{N}+"}},
     {" deepseek-coder ", 0, {"[\\r\\n]", "\\s?\\p{L}+", "\\s?\\p{P}+", CJK, "\\p{N}"}},
-    {" deepseek-v3 hunyuan-dense joyai-llm ", 0,
-        {"\\p{N}{1,3}", "[一-龥぀-ゟ゠-ヿ]+", ASCII_WORDS}},
+    {" deepseek-v3 hunyuan-dense joyai-llm ", 0, {"\\p{N}{1,3}", KANA, ASCII_WORDS}},
     {" gpt-4o llama4 minimax-m2 kanana2 talkie ", 0, {TEXT_PATTERN_GPT4O}},
     {" granite-embed-multi-97m ", TEXT_PRE_IGNORES_MERGES, {TEXT_PATTERN_GPT4O}},
     {" tekken ", TEXT_PRE_IGNORES_MERGES | TEXT_PRE_ADDS_BOS, {TEXT_PATTERN_TEKKEN}},
@@ -63,17 +61,13 @@ static const struct text_pre rows[] = {
     {" kimi-k2 ", TEXT_PRE_BY_ID,
         {"[\\p{Han}]+|" CASED(SUFFIX, "\\p{N}{1,3}", "&&[^\\p{Han}]", "[\\r\\n]*")}},
     {" youtu ", TEXT_PRE_IGNORES_MERGES,
-        {"[가-힣ㄱ-ㆎ]+|[！…“”‘’—：；，、-〿︰-﹏]+|[ㄅ-ㄯ]+|[一-龥぀-"
-         "ゟ゠-"
-         "ヿ]"
-         "+",
-            CASED(SUFFIX, "\\p{N}", "", "[\\r\\n/]*")}},
+        {YOUTU_SCRIPTS, CASED(SUFFIX, "\\p{N}", "", "[\\r\\n/]*")}},
     {" jais-2 ", 0,
         {"(?i:" SHORT ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1,3}| ?[^\\s\\p{L}\\p{N}]+[\\r\\n]*|"
          "\\s*[\\r\\n]+|\\s{512}(?!\\S)|\\s{256}(?!\\S)|\\s{128}(?!\\S)|\\s{64}(?!\\S)|"
          "\\s{32}(?!\\S)|\\s{16}(?!\\S)|\\s{8}(?!\\S)|\\s{4}(?!\\S)|\\s{1,2}(?!\\S)|\\s{1}"}},
-    {" poro-chat bloom gpt3-finnish ", 0, {" ?[^(\\s|.,!?…。，、।۔،)]+"}},
-    {" viking ", 0, {" ?[^(\\s|.,!?…。，、।۔،)]+", "\\p{N}"}},
+    {" poro-chat bloom gpt3-finnish ", 0, {BLOOM}},
+    {" viking ", 0, {BLOOM, "\\p{N}"}},
     {" chameleon ", TEXT_PRE_ADDS_BOS,
         {"<sentinel:[0-9]+>", "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z", "([\\t\\n]|    |  )", "\\p{N}",
             "[\\p{P}!-/:-@\\[-`{-~]", GPT2}},
@@ -84,13 +78,7 @@ static const struct text_pre rows[] = {
     {" seed-coder ", 0,
         {"(?i:" SHORT ")|[^\\r\\n\\p{L}\\p{N}]?\\p{L}+|\\p{N}{1}| ?[^\\s\\p{L}\\p{N}\\r\\n]+|"
          "\\s*[\\r\\n]+|\\s+(?!\\S)|\\s+"}},
-    {" afmoe ", 0,
-        {TEXT_PATTERN_GROUPS_ANY,
-            "[一-鿿㐀-䶿豈-﫿぀-ゟ゠-ヿ･-ﾟ⼀-⿟เ-๿຀-໿ក-៿က-႟ꩠ-ꩿꧠ-꧿가-"
-            "힯ᄀ-"
-            "ᇿ]"
-            "+",
-            ASCII_WORDS}},
+    {" afmoe ", 0, {TEXT_PATTERN_GROUPS_ANY, AFMOE_SCRIPTS, ASCII_WORDS}},
     {" laguna ", 0, {"[^\\n]+|[\\n]+", LLAMA3("\\p{N}")}},
     {" exaone-moe ", 0,
         {"(?i:" SHORT ")|[^\\r\\n\\p{L}\\p{N}]?(?:\\p{L}\\p{M}*(?: \\p{L}\\p{M}*)*)+|\\p{N}"
