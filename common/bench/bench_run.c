@@ -8,6 +8,7 @@
 #include "model.h"
 #include "stage.h"
 #include "tensor_pool.h"
+#include "tensor_type.h"
 
 struct bench_run {
     struct model *model;
@@ -32,6 +33,7 @@ static int load(struct bench_run *self, struct base_error *err)
         .page_count = self->options.sequence_count * self->pages_per_sequence,
         .batch_tokens_max = LIMIT_BATCH_TOKENS_MAX,
         .context_length = self->options.positions,
+        .kv_type = TENSOR_F16,
     };
 
     self->vocab_size = config->vocab_size;
@@ -144,14 +146,14 @@ void bench_run_get_costs(const struct bench_run *self, struct bench_run_costs *r
 
     *ret_costs = (struct bench_run_costs){0};
     for (uint32_t i = 1; i <= layer_count; i++) {
-        model_layer_cost(self->model, i, &cost);
+        model_layer_cost(self->model, i, TENSOR_F16, &cost);
         ret_costs->weight_bytes += cost.weight_bytes;
         ret_costs->kv_bytes_per_position += cost.kv_bytes_per_token;
         ret_costs->operations_per_token += cost.operations_per_token;
         if (i == 1)
             ret_costs->weight_type = cost.weight_type;
     }
-    model_layer_cost(self->model, layer_count + 1, &cost);
+    model_layer_cost(self->model, layer_count + 1, TENSOR_F16, &cost);
     ret_costs->weight_bytes += cost.weight_bytes;
     ret_costs->operations_per_logit_row = cost.operations_per_token;
 }

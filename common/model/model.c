@@ -3,6 +3,8 @@
 #include "model_internal.h"
 
 #include "base_alloc.h"
+#include "base_limits.h"
+#include "tensor_attention.h"
 #include "tensor_matrix.h"
 
 int model_open_gguf(struct gguf **file_p, struct model **ret_model, struct base_error *err)
@@ -101,7 +103,18 @@ static uint32_t main_type(const struct model_layer *layer, size_t matrix_count)
     return type;
 }
 
-void model_layer_cost(const struct model *self, uint32_t index, struct model_layer_cost *ret_cost)
+/* Keys and values of one position of one block, as a page holds them. */
+static uint32_t kv_bytes_per_token(const struct model_config *config, uint32_t kv_type)
+{
+    struct tensor_attention_layout layout = {0};
+
+    (void)tensor_attention_layout_init(
+        &layout, kv_type, LIMIT_PAGE_TOKENS, config->head_dim, config->head_dim);
+    return (uint32_t)(layout.bytes * config->kv_head_count / LIMIT_PAGE_TOKENS);
+}
+
+void model_layer_cost(
+    const struct model *self, uint32_t index, uint32_t kv_type, struct model_layer_cost *ret_cost)
 {
     const struct model_config *c = &self->config;
     const struct model_layer *layer = model_get_layer(self, index);
@@ -128,8 +141,7 @@ void model_layer_cost(const struct model *self, uint32_t index, struct model_lay
     if (index == 0) {
         ret_cost->operations_per_token = 0; /* rows are looked up */
     } else if (index <= c->layer_count) {
-        ret_cost->kv_bytes_per_token =
-            (uint32_t)(2 * (size_t)c->kv_head_count * c->head_dim * sizeof(float));
+        ret_cost->kv_bytes_per_token = kv_bytes_per_token(c, kv_type);
     } else if (c->tied_output) {
         const struct model_part *embedding = &self->layers[0].matrices[MODEL_EMBEDDING];
         ret_cost->weight_type = embedding->tensor->type;

@@ -220,6 +220,8 @@ struct model_layer_cost {
     uint64_t operations_per_token;
     uint32_t kv_bytes_per_token;
 };
-void model_layer_cost(const struct model *self, uint32_t index, struct model_layer_cost *ret_cost);
+/* kv_type: of keys and values, see tensor_attention.h. */
+void model_layer_cost(
+    const struct model *self, uint32_t index, uint32_t kv_type, struct model_layer_cost *ret_cost);
 
 #endif

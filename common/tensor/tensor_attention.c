@@ -28,9 +28,34 @@ static const struct tensor_attention_kernels *kernels_get(void)
     return &tensor_attention_scalar;
 }
 
+static const struct {
+    const char *name;
+    uint32_t type;
+} cache_types[] = {{"f32", TENSOR_F32}, {"f16", TENSOR_F16}, {"int8", TENSOR_Q8_0}};
+
+#define CACHE_TYPES (sizeof(cache_types) / sizeof(cache_types[0]))
+
+const char *tensor_attention_type_name(uint32_t type)
+{
+    for (size_t i = 0; i < CACHE_TYPES; i++)
+        if (cache_types[i].type == type)
+            return cache_types[i].name;
+    return NULL;
+}
+
+int tensor_attention_type_parse(const char *name, uint32_t *ret_type)
+{
+    for (size_t i = 0; i < CACHE_TYPES; i++)
+        if (strcmp(cache_types[i].name, name) == 0) {
+            *ret_type = cache_types[i].type;
+            return BASE_OK;
+        }
+    return BASE_INVALID;
+}
+
 bool tensor_attention_type_supported(uint32_t type)
 {
-    return type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_Q8_0;
+    return tensor_attention_type_name(type) != NULL;
 }
 
 /* Puts a section of rows * row_bytes bytes behind what is there. */

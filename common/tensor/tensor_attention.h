@@ -45,6 +45,9 @@ struct tensor_attention_layout {
 
 /* Whether a cache can be of this type. */
 bool tensor_attention_type_supported(uint32_t type);
+/* "f32", "f16", "int8"; NULL when it cannot be. Parsing returns BASE_OK or BASE_INVALID. */
+const char *tensor_attention_type_name(uint32_t type);
+int tensor_attention_type_parse(const char *name, uint32_t *ret_type);
 
 /* Returns BASE_OK, or BASE_INVALID for a type that is not supported, a zero, page_tokens that is
  * no power of two, or sizes beyond size_t. */

@@ -25,6 +25,7 @@ void wire_take_card(struct wire_decoder *self, const Layermesh__V1__ModelCard *c
         wire_check_u32(self, "model.vocab_size", card->vocab_size, least, LIMIT_VOCAB_MAX);
     ret->context_length =
         wire_check_u32(self, "model.context_length", card->context_length, least, UINT32_MAX);
+    ret->kv_type = card->kv_type;
 
     const size_t expected = with_layers && ret->layer_count > 0 ? ret->layer_count + 2 : 0;
     if (card->n_layers != expected)
@@ -58,6 +59,7 @@ Layermesh__V1__ModelCard *wire_put_card(
     pb->embedding_length = card->embedding_length;
     pb->vocab_size = card->vocab_size;
     pb->context_length = card->context_length;
+    pb->kv_type = card->kv_type;
     const size_t count = with_layers ? card->layers_count : 0;
     pb->layers = wire_put_rows(self, count, sizeof(*pb->layers));
     for (size_t i = 0; pb->layers != NULL && i < count; i++) {

@@ -101,6 +101,7 @@ struct wire_model_card {
     uint32_t embedding_length;
     uint32_t vocab_size;
     uint32_t context_length;
+    uint32_t kv_type; /* of keys and values, as tensor_attention.h has it */
     const struct wire_layer_cost *layers;
     size_t layers_count;
 };

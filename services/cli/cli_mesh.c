@@ -212,6 +212,7 @@ static int start_worker(struct cli_mesh *self, const struct cli_mesh_options *op
     add_number(&line, "--threads", options->thread_count);
     add_number(&line, "--probe-ms", options->probe_ms);
     add_number(&line, "--grace-s", 0); /* when one is told to end, all are */
+    add_pair(&line, "--kv-type", options->kv_type);
     if (options->fast_float)
         add(&line, "--fast-float");
     if (is_spare)

@@ -73,6 +73,11 @@ static bool parse_command_line(
             .max = 60000,
             .value_name = "MS",
             .help = "each worker measures itself so long"},
+        {.name = "kv-type",
+            .type = BASE_OPTION_STRING,
+            .target = &o->kv_type,
+            .value_name = "TYPE",
+            .help = "keys and values in the cache: f32, f16 or int8"},
         {.name = "fast-float",
             .type = BASE_OPTION_FLAG,
             .target = &o->fast_float,
@@ -89,6 +94,7 @@ static bool parse_command_line(
     };
 
     o->probe_ms = 1000;
+    o->kv_type = "f16";
     return cli_parse_options(
         self->command, rows, sizeof(rows) / sizeof(rows[0]), argc, argv, ret_next, ret_exit);
 }

@@ -93,6 +93,15 @@ static bool model_fits(
             "%s registered without a complete model card", identity->node_id);
         return false;
     }
+    if (self->card.layer_count != 0 && self->card.fingerprint == card->fingerprint &&
+        identity->role == WIRE_ROLE_WORKER && self->card.kv_type != card->kv_type) {
+        /* Tokens depend on how keys and values are rounded, so they may not depend on the stage. */
+        coordinator_refuse(self, peer, BASE_INVALID, identity->node_id,
+            "%s keeps keys and values as type %" PRIu32 ", this mesh as %" PRIu32
+            " (0 f32, 1 f16, 8 int8): start all workers with the same --kv-type",
+            identity->node_id, card->kv_type, self->card.kv_type);
+        return false;
+    }
     if (self->card.layer_count == 0 || self->card.fingerprint == card->fingerprint)
         return true;
     coordinator_refuse(self, peer, BASE_INVALID, identity->node_id,

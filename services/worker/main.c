@@ -8,6 +8,7 @@
 #include "keys.h"
 #include "model.h"
 #include "net.h"
+#include "tensor_attention.h"
 #include "tensor_matrix.h"
 #include "tensor_pool.h"
 #include "worker_compute.h"
@@ -30,7 +31,7 @@
 
 struct settings {
     struct config config;
-    const char *model, *coordinator, *listen, *advertise, *node_id;
+    const char *model, *coordinator, *listen, *advertise, *node_id, *kv_type;
     uint64_t memory_bytes;
     uint32_t threads, probe_ms, batch_tokens_max;
     double grace_s;
@@ -54,7 +55,7 @@ struct daemon {
     struct keys_identity key;
 };
 
-#define ROW_COUNT    15 /* of our own */
+#define ROW_COUNT    16 /* of our own */
 #define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 static void list_options(struct settings *s, struct base_option *ret)
@@ -79,6 +80,8 @@ static void list_options(struct settings *s, struct base_option *ret)
             "N", NULL, "Most tokens in one step; bounds the memory for activations."},
         {"standby", 0, BASE_OPTION_FLAG, &s->standby, 0, 0, NULL, NULL,
             "Hold no stage while others can."},
+        {"kv-type", 0, BASE_OPTION_STRING, &s->kv_type, 0, 0, "TYPE", NULL,
+            "Keys and values in the cache: f32, f16 or int8; the same on all workers of a mesh."},
         {"fast-float", 0, BASE_OPTION_FLAG, &s->fast_float, 0, 0, NULL, NULL,
             "OpenBLAS for float weights: gives up that tokens are the same bits on any split."},
         {"probe-ms", 0, BASE_OPTION_U32, &s->probe_ms, 1, 60000, "MS", NULL,
@@ -109,6 +112,9 @@ static int check_settings(const void *settings, struct base_error *err)
     if (s->coordinator == NULL)
         return base_error_set(
             err, BASE_INVALID, "--coordinator ENDPOINT or LAYERMESH_COORDINATOR is required");
+    uint32_t kv_type;
+    if (tensor_attention_type_parse(s->kv_type, &kv_type) != BASE_OK)
+        return base_error_set(err, BASE_INVALID, "--kv-type %s: f32, f16 or int8", s->kv_type);
     if (s->node_id != NULL &&
         (s->node_id[0] == 0 || strlen(s->node_id) >= LIMIT_NAME_BYTES ||
             strspn(
@@ -185,7 +191,9 @@ static int describe(struct daemon *self, struct base_error *err)
 {
     const struct settings *s = &self->settings;
     struct wire_register *identity = &self->identity;
+    uint32_t kv_type = 0;
 
+    (void)tensor_attention_type_parse(s->kv_type, &kv_type); /* check_settings() has seen it */
     *identity = (struct wire_register){.protocol_version = WIRE_PROTOCOL_VERSION,
         .min_version = WIRE_PROTOCOL_MIN,
         .features = WIRE_FEATURE_TOP_LOGITS,
@@ -206,7 +214,7 @@ static int describe(struct daemon *self, struct base_error *err)
             "cannot tell how much memory is available: say so with --memory");
     int rc = worker_machine_random(&identity->incarnation, err);
     if (rc == BASE_OK)
-        rc = worker_machine_card(self->model, &identity->model, err);
+        rc = worker_machine_card(self->model, kv_type, &identity->model, err);
     if (rc == BASE_OK)
         rc = measure(self, err);
     if (rc != BASE_OK)
@@ -357,6 +365,7 @@ static const struct config_program program = {"layermesh-worker", "LAYERMESH_WOR
 int main(int argc, char **argv)
 {
     struct daemon self = {.settings = {.listen = "tcp://127.0.0.1:*",
+                              .kv_type = "f16",
                               .probe_ms = 1000,
                               .grace_s = 30,
                               .batch_tokens_max = LIMIT_BATCH_TOKENS_MAX}};

@@ -72,6 +72,7 @@ static void on_load(void *context, uint64_t epoch, const struct wire_plan *plan,
         .page_count = plan->page_count,
         .batch_tokens_max = self->options.batch_tokens_max,
         .context_length = plan->context_length,
+        .kv_type = self->options.identity.model.kv_type,
         .fast_float = self->options.fast_float};
 
     base_log(BASE_LOG_INFO, "loading", "epoch=%llu stage=%zu/%zu layers=%u..%u pages=%u",

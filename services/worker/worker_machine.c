@@ -160,8 +160,8 @@ static void set_name(const struct gguf *file, char *ret_name, size_t name_bytes)
     ret_name[bytes] = 0;
 }
 
-int worker_machine_card(
-    const struct model *model, struct wire_model_card *ret_card, struct base_error *err)
+int worker_machine_card(const struct model *model, uint32_t kv_type,
+    struct wire_model_card *ret_card, struct base_error *err)
 {
     const struct model_config *config = model_get_config(model);
     size_t count = (size_t)config->layer_count + 2;
@@ -171,7 +171,7 @@ int worker_machine_card(
         return base_error_set(err, BASE_NOMEM, "no memory for the costs of %zu layers", count);
     for (size_t i = 0; i < count; i++) {
         struct model_layer_cost cost;
-        model_layer_cost(model, (uint32_t)i, &cost);
+        model_layer_cost(model, (uint32_t)i, kv_type, &cost);
         layers[i] = (struct wire_layer_cost){.weight_type = cost.weight_type,
             .weight_bytes = cost.weight_bytes,
             .operations_per_token = cost.operations_per_token,
@@ -182,6 +182,7 @@ int worker_machine_card(
         .embedding_length = config->embedding_length,
         .vocab_size = config->vocab_size,
         .context_length = config->context_length,
+        .kv_type = kv_type,
         .layers = layers,
         .layers_count = count};
     set_name(model_file(model), ret_card->name, sizeof(ret_card->name));

@@ -17,10 +17,10 @@ int worker_machine_rates(struct tensor_pool *pool, const struct wire_model_card 
     uint32_t duration_ms, struct wire_rate *ret_rates, size_t *ret_rate_count,
     struct base_error *err);
 
-/* The card of an open model. ret_card->layers is freed with base_free(). Returns BASE_OK or
+/* The card of an open model with keys and values of kv_type. ret_card->layers is freed with base_free(). Returns BASE_OK or
  * BASE_NOMEM. */
-int worker_machine_card(
-    const struct model *model, struct wire_model_card *ret_card, struct base_error *err);
+int worker_machine_card(const struct model *model, uint32_t kv_type,
+    struct wire_model_card *ret_card, struct base_error *err);
 
 /* Host name, and the same reduced to what a node id may hold. */
 void worker_machine_host(char *ret_host, size_t host_bytes, char *ret_node, size_t node_bytes);

@@ -44,6 +44,7 @@ struct trial {
     uint64_t random;
     const char *family;
     uint32_t weight_type;
+    uint32_t kv_type;
     struct model *model;
     const struct model_config *config;
     struct sequence sequences[SEQUENCES_MAX];
@@ -69,8 +70,9 @@ static uint32_t pick(struct trial *trial, uint32_t low, uint32_t high)
 
 static int fail(const struct trial *trial, const char *what)
 {
-    (void)printf("FAIL seed %" PRIu64 ", family %s, weight type %" PRIu32 ": %s\n", trial->seed,
-        trial->family, trial->weight_type, what);
+    (void)printf("FAIL seed %" PRIu64 ", family %s, weight type %" PRIu32 ", kv type %" PRIu32
+                 ": %s\n",
+        trial->seed, trial->family, trial->weight_type, trial->kv_type, what);
     return -1;
 }
 
@@ -155,7 +157,8 @@ static int run_reference(struct trial *trial)
     struct tiny_mesh_options options = {.cuts = 0,
         .threads = 1,
         .page_tokens = 64,
-        .batch_tokens_max = trial->whole ? TOKENS_MAX : 1};
+        .batch_tokens_max = trial->whole ? TOKENS_MAX : 1,
+        .kv_type = trial->kv_type};
     struct tiny_mesh mesh;
     int rc = 0;
 
@@ -254,6 +257,7 @@ static int run_variant(struct trial *trial)
         .threads = pick(trial, 1, 4),
         .page_tokens = 1u << pick(trial, 0, 6),
         .batch_tokens_max = pick(trial, trial->whole ? TOKENS_MAX : 1, 256),
+        .kv_type = trial->kv_type,
     };
     struct tiny_mesh mesh;
 
@@ -305,6 +309,8 @@ static struct tiny_gguf_options choose_model(struct trial *trial)
     return options;
 }
 
+static const uint32_t kv_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_Q8_0};
+
 static int run_trial(
     uint64_t seed, const char *family, uint32_t weight_type, uint64_t *rows_compared)
 {
@@ -317,6 +323,7 @@ static int run_trial(
     for (const char *c = family; *c != '\0'; c++) /* each family and type has its own shapes */
         trial.random = trial.random * 31 + (uint8_t)*c;
     trial.random = trial.random * 31 + weight_type;
+    trial.kv_type = kv_types[pick(&trial, 0, 2)];
     struct tiny_gguf_options options = choose_model(&trial);
     uint8_t *data = tiny_gguf_build(&options, &bytes);
 

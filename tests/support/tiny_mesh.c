@@ -20,6 +20,7 @@ static int load_stage(struct tiny_mesh *self, struct model *model,
         .context_length =
             options->context_length > 0 ? options->context_length : config->context_length,
         .fast_float = options->fast_float,
+        .kv_type = options->kv_type,
     };
 
     int rc = stage_load(model, &stage, NULL, NULL, NULL, &self->stages[self->stage_count], err);

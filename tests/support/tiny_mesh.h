@@ -25,6 +25,7 @@ struct tiny_mesh_options {
     uint32_t batch_tokens_max;
     uint32_t context_length; /* 0: the model's */
     bool fast_float;
+    uint32_t kv_type;
 };
 
 /* Returns BASE_OK and fills *ret_mesh, which tiny_mesh_release() empties, or an error. The model

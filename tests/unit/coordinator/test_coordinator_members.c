@@ -88,6 +88,23 @@ Test(coordinator_members, another_model_is_refused_naming_both)
     cr_assert_not_null(test_last(2, WIRE_REGISTERED));
 }
 
+Test(coordinator_members, another_type_of_cache_is_refused_naming_the_option)
+{
+    const char *text;
+
+    test_start();
+    test_worker(1);
+    mesh.kv_type = 8;
+    test_worker(2);
+    cr_assert_eq(test_last(2, WIRE_ERROR)->error.code, BASE_INVALID);
+    text = test_last(2, WIRE_ERROR)->error.text;
+    cr_assert(strstr(text, "type 8, this mesh as 1"), "%s", text);
+    cr_assert(strstr(text, "--kv-type"), "%s", text);
+    coordinator_peer_gone(mesh.self, mesh.now_ms, 1);
+    test_worker(2);
+    cr_assert_not_null(test_last(2, WIRE_REGISTERED));
+}
+
 Test(coordinator_members, strangers_are_told_to_register)
 {
     struct wire_message suspect = {.kind = WIRE_SUSPECT};

@@ -30,6 +30,7 @@ struct test_mesh {
     double gigabytes_per_s;
     bool standby;
     uint64_t fingerprint;
+    uint32_t kv_type;
 };
 
 static struct test_mesh mesh;
@@ -68,6 +69,7 @@ static inline void test_init(void)
     mesh.memory_bytes = 1024 * MIB;
     mesh.gigabytes_per_s = 10;
     mesh.fingerprint = 0xabcd;
+    mesh.kv_type = 1;
     for (size_t i = 0; i < BLOCKS + 2; i++)
         mesh.layers[i] = (struct wire_layer_cost){
             .weight_type = 8,
@@ -123,6 +125,7 @@ static inline void test_register_full(
     if (role == WIRE_ROLE_WORKER) {
         message.register_.model = (struct wire_model_card){
             .fingerprint = mesh.fingerprint,
+            .kv_type = mesh.kv_type,
             .layer_count = BLOCKS,
             .embedding_length = 64,
             .vocab_size = 1000,

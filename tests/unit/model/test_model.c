@@ -97,21 +97,25 @@ Test(model, costs)
     struct model_layer_cost cost;
 
     cr_assert_eq(open_tiny(&options), BASE_OK, "%s", err.text);
-    model_layer_cost(model, 0, &cost);
+    model_layer_cost(model, 0, TENSOR_F32, &cost);
     cr_assert_eq(cost.weight_type, TENSOR_Q8_0);
     cr_assert_eq(cost.weight_bytes, tensor_matrix_bytes(TENSOR_Q8_0, 64, 64));
     cr_assert_eq(cost.kv_bytes_per_token, 0);
-    model_layer_cost(model, 1, &cost);
+    model_layer_cost(model, 1, TENSOR_F32, &cost);
     /* q 64x64, k and v 32x64, output 64x64, gate and up 96x64, down 64x96 */
     cr_assert_eq(cost.operations_per_token, 2u * (64 * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 3));
     cr_assert_eq(cost.kv_bytes_per_token, 2 * 2 * 16 * 4);
+    model_layer_cost(model, 1, TENSOR_Q8_0, &cost);
+    cr_assert_eq(cost.kv_bytes_per_token, 2 * 2 * (16 + 4));
+    model_layer_cost(model, 1, TENSOR_F16, &cost);
+    cr_assert_eq(cost.kv_bytes_per_token, 2 * 2 * 16 * 2);
     cr_assert_eq(cost.weight_type, TENSOR_Q8_0);
     cr_assert_eq(cost.weight_bytes,
         (64u * 64 * 2 + 32 * 64 * 2 + 96 * 64 * 3) / 32 * 34 + 2 * 64 * sizeof(float));
-    model_layer_cost(model, 3, &cost);
+    model_layer_cost(model, 3, TENSOR_F32, &cost);
     cr_assert_eq(cost.operations_per_token, 2u * 64 * 64);
     cr_assert_eq(cost.weight_bytes, 64u * 64 / 32 * 34 + 64 * sizeof(float));
-    model_layer_cost(model, 4, &cost);
+    model_layer_cost(model, 4, TENSOR_F32, &cost);
     cr_assert_eq(cost.weight_bytes, 0);
 }
 

@@ -114,7 +114,7 @@ Test(stage, cost_counts_what_is_held)
 
     cr_assert_eq(stage_cost(model, &o, &weights, &kv, &activations), BASE_OK);
     for (uint32_t i = 0; i <= 3; i++) {
-        model_layer_cost(model, i, &cost);
+        model_layer_cost(model, i, TENSOR_F32, &cost);
         expected += cost.weight_bytes;
     }
     /* Tied: the head is the embedding, and only its norm comes on top. */
@@ -125,7 +125,7 @@ Test(stage, cost_counts_what_is_held)
     o.layer_count = 1;
     o.embeds = o.has_head = false;
     cr_assert_eq(stage_cost(model, &o, &weights, &kv, &activations), BASE_OK);
-    model_layer_cost(model, 2, &cost);
+    model_layer_cost(model, 2, TENSOR_F32, &cost);
     cr_assert_eq(weights, cost.weight_bytes);
     cr_assert_eq(kv, 2u * 2 * 16 * sizeof(float) * 8 * 4);
 }

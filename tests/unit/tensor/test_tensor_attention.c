@@ -269,6 +269,19 @@ Test(tensor_attention, stored_values)
     free(page);
 }
 
+Test(tensor_attention, names_of_types)
+{
+    uint32_t type = 99;
+
+    for (size_t i = 0; i < 3; i++) {
+        cr_assert_eq(
+            tensor_attention_type_parse(tensor_attention_type_name(types[i]), &type), BASE_OK);
+        cr_assert_eq(type, types[i]);
+    }
+    cr_assert_null(tensor_attention_type_name(TENSOR_BF16));
+    cr_assert_eq(tensor_attention_type_parse("q4", &type), BASE_INVALID);
+}
+
 Test(tensor_attention, layouts)
 {
     struct tensor_attention_layout l;

@@ -125,6 +125,7 @@ static void card(struct maker *self, bool with_layers, struct wire_model_card *r
     ret->embedding_length = between(self, 1, 8192);
     ret->vocab_size = between(self, 1, LIMIT_VOCAB_MAX);
     ret->context_length = any32(self);
+    ret->kv_type = any32(self);
     if (!with_layers)
         return;
     ret->layers_count = ret->layer_count + 2;

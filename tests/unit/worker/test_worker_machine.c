@@ -1,6 +1,7 @@
 #include "base_alloc.h"
 #include "model.h"
 #include "tensor_pool.h"
+#include "tensor_type.h"
 #include "worker_machine.h"
 #include <criterion/criterion.h>
 #include <stdio.h>
@@ -27,11 +28,12 @@ Test(worker_machine, the_card_has_a_row_per_layer_and_safe_text)
     struct base_error err = {0};
 
     base_alloc_fail_from(1);
-    cr_assert_eq(worker_machine_card(model, &card, &err), BASE_NOMEM);
+    cr_assert_eq(worker_machine_card(model, TENSOR_Q8_0, &card, &err), BASE_NOMEM);
     base_alloc_fail_from(0);
-    cr_assert_eq(worker_machine_card(model, &card, &err), BASE_OK);
+    cr_assert_eq(worker_machine_card(model, TENSOR_Q8_0, &card, &err), BASE_OK);
     cr_assert_eq(card.layers_count, card.layer_count + 2);
     cr_assert_neq(card.fingerprint, 0);
+    cr_assert_eq(card.kv_type, TENSOR_Q8_0);
     cr_assert_str_eq(card.architecture, "llama");
     cr_assert_gt(strlen(card.name), 0);
     for (uint32_t i = 1; i <= card.layer_count; i++) {
