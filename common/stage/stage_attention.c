@@ -44,6 +44,7 @@ size_t stage_attention_scratch_floats(const struct tensor_attention_layout *layo
 /* One run of stage_attention(). */
 struct attention_job {
     const struct stage_run_context *run;
+    struct tensor_pool *pool; /* NULL: the caller alone */
     struct tensor_attention_layout layout;
     uint32_t group; /* heads that share keys and values */
     uint32_t block_count;
@@ -70,9 +71,9 @@ static void store_task(const struct attention_job *job, uint32_t task)
     }
 }
 
-static void store_share(void *context, uint32_t thread_index, uint32_t thread_count)
+static void store_share(
+    const struct attention_job *job, uint32_t thread_index, uint32_t thread_count)
 {
-    const struct attention_job *job = context;
     uint32_t blocks = (job->run->token_count + STORE_TOKENS - 1) / STORE_TOKENS;
     uint32_t tasks = blocks * job->run->stage->config->kv_head_count;
 
@@ -236,9 +237,8 @@ static void split_task(const struct attention_job *job, uint32_t task, float *sc
     }
 }
 
-static void attend_share(void *context, uint32_t thread_index, uint32_t thread_count)
+static void attend_share(const struct attention_job *job, uint32_t thread_index)
 {
-    const struct attention_job *job = context;
     float *scratch = job->run->stage->buffers.attention_scratch +
                      thread_index * stage_attention_scratch_floats(&job->layout);
     uint32_t task;
@@ -252,9 +252,9 @@ static void attend_share(void *context, uint32_t thread_index, uint32_t thread_c
     }
 }
 
-static void merge_share(void *context, uint32_t thread_index, uint32_t thread_count)
+static void merge_share(
+    const struct attention_job *job, uint32_t thread_index, uint32_t thread_count)
 {
-    const struct attention_job *job = context;
     const struct stage_attention_block *blocks = job->run->stage->buffers.attention_blocks;
     size_t state_floats = tensor_attention_state_floats(&job->layout);
     float *state = job->run->stage->buffers.attention_scratch +
@@ -270,6 +270,20 @@ static void merge_share(void *context, uint32_t thread_index, uint32_t thread_co
                 tensor_attention_merge(&job->layout, state, slots);
             finish_row(job, block, i % kv_heads, r, state);
         }
+    }
+}
+
+/* Barriers keep what is dependent apart, so that the pool is woken once. */
+static void all_phases(void *context, uint32_t thread_index, uint32_t thread_count)
+{
+    const struct attention_job *job = context;
+
+    store_share(job, thread_index, thread_count);
+    tensor_pool_barrier(job->pool);
+    attend_share(job, thread_index);
+    if (job->by_split) {
+        tensor_pool_barrier(job->pool);
+        merge_share(job, thread_index, thread_count);
     }
 }
 
@@ -301,13 +315,9 @@ void stage_attention(struct stage_run_context *run)
     struct tensor_pool *pool = positions * config->head_dim < PARALLEL_PRODUCTS ? NULL : run->pool;
 
     plan_tasks(&job, pool == NULL ? 1 : tensor_pool_threads(pool));
-    if (pool == NULL) {
-        store_share(&job, 0, 1);
-        attend_share(&job, 0, 1);
-        return;
-    }
-    tensor_pool_run(pool, store_share, &job);
-    tensor_pool_run(pool, attend_share, &job);
-    if (job.by_split)
-        tensor_pool_run(pool, merge_share, &job);
+    job.pool = pool;
+    if (pool == NULL)
+        all_phases(&job, 0, 1);
+    else
+        tensor_pool_run(pool, all_phases, &job);
 }

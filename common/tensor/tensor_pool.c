@@ -6,6 +6,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdalign.h>
 #include <stdatomic.h>
@@ -13,11 +14,17 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* About 50 us of looking before a thread asks the kernel to wake it: within a step the next
- * product comes sooner; between steps the cores belong to other processes. */
-#define SPIN_COUNT      2000
-#define THREADS_MAX     256
-#define CACHE_LINE_BYTE 64
+/*
+ * A thread that waits looks for a while before it asks the kernel to wake it: within a step the
+ * next job comes sooner; between steps the cores belong to other processes. How long it looks
+ * follows what happened to it lately: twice as long after looking was enough, half as long after it
+ * was not, so that threads without a core of their own soon stop to get in each other's way.
+ */
+#define SPIN_MAX            2000u /* about 50 us */
+#define SPIN_MIN            16u
+#define SPIN_OVERSUBSCRIBED 64u /* the longest, with more threads than cores */
+#define THREADS_MAX         256
+#define CACHE_LINE_BYTE     64
 
 struct worker {
     struct tensor_pool *pool;
@@ -25,18 +32,29 @@ struct worker {
     pthread_t thread;
 };
 
+/* A number that moves, and who sleeps until it does. */
+struct signal_word {
+    alignas(CACHE_LINE_BYTE) _Atomic uint32_t value;
+    alignas(CACHE_LINE_BYTE) _Atomic uint32_t sleeping_count; /* in the kernel, or going */
+};
+
 struct tensor_pool {
     uint32_t thread_count;
     uint32_t started_count; /* threads that destroy must join */
-    tensor_pool_fn *fn;     /* written before the generation moves, read after */
+    uint32_t spin_max;
+    tensor_pool_fn *fn; /* written before the generation moves, read after */
     void *context;
     bool stopping;
-    struct worker *workers;                               /* thread_count - 1; owned */
-    alignas(CACHE_LINE_BYTE) _Atomic uint32_t generation; /* moves once per run */
-    _Atomic uint32_t sleeping_count;                      /* workers in the kernel, or going */
-    alignas(CACHE_LINE_BYTE) _Atomic uint32_t pending;    /* workers still inside fn */
-    _Atomic uint32_t caller_sleeps;
+    struct worker *workers;                            /* thread_count - 1; owned */
+    struct signal_word generation;                     /* moves once per run */
+    struct signal_word finished;                       /* moves when all workers left fn */
+    struct signal_word passed;                         /* moves once per barrier */
+    alignas(CACHE_LINE_BYTE) _Atomic uint32_t pending; /* workers still inside fn */
+    alignas(CACHE_LINE_BYTE) _Atomic uint32_t arrived; /* threads at the barrier */
 };
+
+/* How long this thread looks before it sleeps. */
+static _Thread_local uint32_t spin_budget = SPIN_MAX;
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t expected)
 {
@@ -57,60 +75,76 @@ static void spin_pause(void)
 #endif
 }
 
+/* Looks until the word is no longer seen. False when the budget is spent. */
+static bool look(const struct signal_word *word, uint32_t seen, uint32_t spin_max)
+{
+    uint32_t budget = spin_budget < spin_max ? spin_budget : spin_max;
+
+    for (uint32_t i = 0; i < budget; i++) {
+        if (atomic_load_explicit(&word->value, memory_order_acquire) != seen) {
+            spin_budget = spin_budget < SPIN_MAX / 2 ? spin_budget * 2 : SPIN_MAX;
+            return true;
+        }
+        spin_pause();
+    }
+    spin_budget = spin_budget / 2 > SPIN_MIN ? spin_budget / 2 : SPIN_MIN;
+    return false;
+}
+
 /*
  * Sleeping is announced before the last look at the word and the word is moved before the
  * announcement is read, all sequentially consistent: one of the two sides always sees the other.
  */
-static void wait_for_generation(struct tensor_pool *self, uint32_t seen)
+static void wait_until_moved(struct signal_word *word, uint32_t seen, uint32_t spin_max)
 {
-    for (int i = 0; i < SPIN_COUNT; i++) {
-        if (atomic_load_explicit(&self->generation, memory_order_acquire) != seen)
-            return;
-        spin_pause();
-    }
-    atomic_fetch_add(&self->sleeping_count, 1);
-    while (atomic_load(&self->generation) == seen)
-        futex_wait(&self->generation, seen);
-    atomic_fetch_sub(&self->sleeping_count, 1);
+    if (look(word, seen, spin_max))
+        return;
+    atomic_fetch_add(&word->sleeping_count, 1);
+    while (atomic_load(&word->value) == seen)
+        futex_wait(&word->value, seen);
+    atomic_fetch_sub(&word->sleeping_count, 1);
 }
 
-static void wait_for_workers(struct tensor_pool *self)
+static void move(struct signal_word *word)
 {
-    uint32_t pending;
-
-    for (int i = 0; i < SPIN_COUNT; i++) {
-        if (atomic_load_explicit(&self->pending, memory_order_acquire) == 0)
-            return;
-        spin_pause();
-    }
-    atomic_store(&self->caller_sleeps, 1);
-    while ((pending = atomic_load(&self->pending)) != 0)
-        futex_wait(&self->pending, pending);
-    atomic_store(&self->caller_sleeps, 0);
-}
-
-static void start_generation(struct tensor_pool *self)
-{
-    atomic_fetch_add(&self->generation, 1);
-    if (atomic_load(&self->sleeping_count) != 0)
-        futex_wake_all(&self->generation);
+    atomic_fetch_add(&word->value, 1);
+    if (atomic_load(&word->sleeping_count) != 0)
+        futex_wake_all(&word->value);
 }
 
 static void *worker_main(void *context)
 {
     struct worker *worker = context;
     struct tensor_pool *pool = worker->pool;
-    uint32_t seen = 0;
 
-    for (;;) {
-        wait_for_generation(pool, seen);
-        seen++;
+    for (uint32_t seen = 0;; seen++) {
+        wait_until_moved(&pool->generation, seen, pool->spin_max);
         if (pool->stopping)
             return NULL;
         pool->fn(pool->context, worker->index, pool->thread_count);
-        if (atomic_fetch_sub(&pool->pending, 1) == 1 && atomic_load(&pool->caller_sleeps) != 0)
-            futex_wake_all(&pool->pending);
+        if (atomic_fetch_sub_explicit(&pool->pending, 1, memory_order_acq_rel) == 1)
+            move(&pool->finished);
     }
+}
+
+/*
+ * A pool that takes all cores of this process has a core for each worker, which then stays where
+ * its caches are; the caller's thread is not the pool's and is left alone: the free core is its.
+ * With fewer threads, others share the cores and the system places threads better. Only advice.
+ */
+static void pin(pthread_t thread, uint32_t index)
+{
+    cpu_set_t allowed, one;
+
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
+        return; /* more processors than fit */
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, &allowed) && index-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            (void)pthread_setaffinity_np(thread, sizeof(one), &one);
+            return;
+        }
 }
 
 /* Signals belong to the program's own threads, so workers start with all of them blocked. */
@@ -118,6 +152,7 @@ static int start_workers(struct tensor_pool *self)
 {
     sigset_t all, before;
     int rc = BASE_OK;
+    bool pins = self->thread_count == tensor_cpu_affinity_cores();
 
     sigfillset(&all);
     if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
@@ -131,6 +166,8 @@ static int start_workers(struct tensor_pool *self)
             break;
         }
         self->started_count++;
+        if (pins)
+            pin(worker->thread, worker->index);
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
@@ -144,6 +181,7 @@ int tensor_pool_new(uint32_t thread_count, struct tensor_pool **ret_pool)
     if (self == NULL)
         return BASE_NOMEM;
     *self = (struct tensor_pool){.thread_count = thread_count};
+    self->spin_max = thread_count > tensor_cpu_affinity_cores() ? SPIN_OVERSUBSCRIBED : SPIN_MAX;
     int rc = BASE_OK;
     if (thread_count > 1) {
         self->workers = base_alloc_zeroed(thread_count - 1, sizeof(*self->workers));
@@ -163,7 +201,7 @@ void tensor_pool_destroy(struct tensor_pool **self_p)
     if (self == NULL)
         return;
     self->stopping = true;
-    start_generation(self);
+    move(&self->generation);
     for (uint32_t i = 0; i < self->started_count; i++)
         (void)pthread_join(self->workers[i].thread, NULL);
     base_free(self->workers);
@@ -193,10 +231,25 @@ void tensor_pool_run(struct tensor_pool *self, tensor_pool_fn *fn, void *context
         return;
     }
     base_assert(atomic_load_explicit(&self->pending, memory_order_relaxed) == 0);
+    uint32_t finished = atomic_load_explicit(&self->finished.value, memory_order_relaxed);
     self->fn = fn;
     self->context = context;
     atomic_store_explicit(&self->pending, self->thread_count - 1, memory_order_relaxed);
-    start_generation(self);
+    move(&self->generation);
     fn(context, 0, self->thread_count);
-    wait_for_workers(self);
+    wait_until_moved(&self->finished, finished, self->spin_max);
+}
+
+void tensor_pool_barrier(struct tensor_pool *self)
+{
+    if (self == NULL || self->thread_count == 1)
+        return;
+    uint32_t seen = atomic_load_explicit(&self->passed.value, memory_order_acquire);
+    if (atomic_fetch_add_explicit(&self->arrived, 1, memory_order_acq_rel) + 1 ==
+        self->thread_count) {
+        atomic_store_explicit(&self->arrived, 0, memory_order_relaxed); /* before the word moves */
+        move(&self->passed);
+    } else {
+        wait_until_moved(&self->passed, seen, self->spin_max);
+    }
 }

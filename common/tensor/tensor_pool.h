@@ -1,7 +1,8 @@
 /*
  * A fixed set of compute threads. One caller at a time runs one function on all of them
  * (the caller is thread 0) and returns when all are done. Between calls the others wait
- * without spinning for long.
+ * without spinning for long. A pool of as many threads as the process has cores pins its own
+ * threads, each to one of them.
  */
 #ifndef TENSOR_POOL_H
 #define TENSOR_POOL_H
@@ -20,5 +21,10 @@ uint32_t tensor_pool_default_threads(void);
 
 typedef void tensor_pool_fn(void *context, uint32_t thread_index, uint32_t thread_count);
 void tensor_pool_run(struct tensor_pool *self, tensor_pool_fn *fn, void *context);
+
+/* Called within a running job by all of its threads: returns in each when all have called it, with
+ * what they wrote before it visible to all. So one run can hold several dependent phases. NULL, or
+ * a pool of one thread: returns at once. */
+void tensor_pool_barrier(struct tensor_pool *self);
 
 #endif

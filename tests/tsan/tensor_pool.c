@@ -44,9 +44,53 @@ static int stress(uint32_t thread_count, unsigned int runs, bool idle_between)
     return tally.sum_of_others != expected;
 }
 
+/* Phases of one run: each reads what its neighbours wrote in the phase before. */
+struct phases {
+    struct tensor_pool *pool;
+    uint64_t cells[2][THREADS_MAX];
+    uint32_t count;
+    bool wrong[THREADS_MAX];
+};
+
+static void pass_on(void *context, uint32_t thread_index, uint32_t thread_count)
+{
+    struct phases *self = context;
+
+    for (uint32_t phase = 0; phase < self->count; phase++) {
+        const uint64_t *before = self->cells[phase % 2];
+        uint64_t *after = self->cells[(phase + 1) % 2];
+        uint64_t sum = 0;
+        for (uint32_t t = 0; t < thread_count; t++)
+            sum += before[t] - before[0];
+        self->wrong[thread_index] |= sum != 0;
+        after[thread_index] = before[(thread_index + 1) % thread_count] + 1;
+        tensor_pool_barrier(self->pool);
+    }
+}
+
+static int stress_barrier(uint32_t thread_count, uint32_t phase_count)
+{
+    struct phases self = {.count = phase_count};
+    int failures = 0;
+
+    if (tensor_pool_new(thread_count, &self.pool) != BASE_OK)
+        return 1;
+    for (int run = 0; run < 20; run++)
+        tensor_pool_run(self.pool, pass_on, &self);
+    for (uint32_t t = 0; t < thread_count; t++)
+        failures += self.wrong[t] || self.cells[phase_count % 2][t] != 20u * phase_count;
+    tensor_pool_destroy(&self.pool);
+    if (failures != 0)
+        (void)fprintf(stderr, "%u threads: a barrier let one pass too early\n", thread_count);
+    return failures;
+}
+
 int main(void)
 {
     int failures = 0;
+
+    for (uint32_t threads = 1; threads <= THREADS_MAX; threads++)
+        failures += stress_barrier(threads, threads <= 2 ? 2000 : 100);
 
     for (uint32_t threads = 1; threads <= THREADS_MAX; threads++)
         failures += stress(threads, threads <= 2 ? 20000 : 500, false);

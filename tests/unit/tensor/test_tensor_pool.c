@@ -46,6 +46,42 @@ Test(tensor_pool, every_index_runs_once_per_call)
     }
 }
 
+struct phases {
+    struct tensor_pool *pool;
+    _Atomic uint32_t reached;
+    _Atomic uint32_t early;
+};
+
+static void three_phases(void *context, uint32_t thread_index, uint32_t thread_count)
+{
+    struct phases *self = context;
+
+    (void)thread_index;
+    for (uint32_t phase = 1; phase <= 3; phase++) {
+        atomic_fetch_add(&self->reached, 1);
+        tensor_pool_barrier(self->pool);
+        if (atomic_load(&self->reached) < phase * thread_count)
+            atomic_fetch_add(&self->early, 1);
+        tensor_pool_barrier(self->pool);
+    }
+}
+
+Test(tensor_pool, no_thread_passes_a_barrier_before_all_are_there)
+{
+    for (uint32_t threads = 1; threads <= 5; threads++) {
+        struct phases phases = {0};
+        cr_assert_eq(tensor_pool_new(threads, &phases.pool), BASE_OK);
+        for (uint32_t run = 0; run < 500; run++) {
+            atomic_store(&phases.reached, 0);
+            tensor_pool_run(phases.pool, three_phases, &phases);
+            cr_assert_eq(phases.reached, 3 * threads);
+        }
+        cr_assert_eq(phases.early, 0);
+        tensor_pool_destroy(&phases.pool);
+    }
+    tensor_pool_barrier(NULL);
+}
+
 static double processor_seconds(void)
 {
     struct timespec now;
