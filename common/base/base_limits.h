@@ -18,7 +18,16 @@
 #define LIMIT_KEY_BYTES      41   /* a CURVE key as Z85, with the NUL */
 #define LIMIT_KEYS_MAX       1024 /* keys that a mesh admits */
 
-#define LIMIT_MODEL_HEADER_BYTES 1073741824 /* metadata of a model: tokenizer and all */
+#define LIMIT_MODEL_HEADER_BYTES       1073741824 /* metadata of a model: tokenizer and all */
+#define LIMIT_MODEL_TENSORS            1048576    /* in all files of a Hugging Face folder */
+#define LIMIT_MODEL_EXPERTS            1024       /* of one layer */
+#define LIMIT_MODEL_CLASSES            1024       /* of a classifier */
+#define LIMIT_SAFETENSORS_FILES        1024
+#define LIMIT_SAFETENSORS_HEADER_BYTES 33554432  /* JSON header or index */
+#define LIMIT_CONFIG_JSON_BYTES        16777216  /* config.json and its like */
+#define LIMIT_TOKENIZER_JSON_BYTES     134217728 /* tokenizer.json, tokenizer.model */
+#define LIMIT_JSON_DEPTH               64
+#define LIMIT_CHAT_TEMPLATES           32 /* named ones of a model */
 
 #define LIMIT_PAGE_TOKENS        64     /* positions in one KV page */
 #define LIMIT_CONTEXT_TOKENS_MAX 131072 /* positions in one sequence */

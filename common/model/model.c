@@ -4,6 +4,7 @@
 
 #include "base_alloc.h"
 #include "base_limits.h"
+#include "hf.h"
 #include "tensor_attention.h"
 #include "tensor_matrix.h"
 
@@ -30,7 +31,7 @@ int model_open_gguf(struct gguf **file_p, struct model **ret_model, struct base_
 int model_open(const char *path, struct model **ret_model, struct base_error *err)
 {
     struct gguf *file = NULL;
-    int rc = gguf_open(path, &file, err);
+    int rc = hf_open_model(path, &file, err);
 
     if (rc == BASE_OK)
         rc = model_open_gguf(&file, ret_model, err);

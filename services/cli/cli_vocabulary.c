@@ -2,6 +2,7 @@
 
 #include "base_err.h"
 #include "gguf.h"
+#include "hf.h"
 #include "text_tokenizer.h"
 #include <string.h>
 
@@ -23,7 +24,7 @@ int cli_vocabulary_open(
 {
     struct gguf *file = NULL;
     struct cli_vocabulary vocabulary = {0};
-    int rc = gguf_open(path, &file, err);
+    int rc = hf_open_model(path, &file, err);
 
     if (rc == BASE_OK)
         rc = text_tokenizer_open(file, &vocabulary.tokenizer, err);

@@ -7,6 +7,7 @@
 #include "base_clock.h"
 #include "base_err.h"
 #include "gguf.h"
+#include "hf.h"
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -115,7 +116,7 @@ static int check_options(struct local *self, int argc, int next)
     if (next >= argc)
         return cli_usage(self->command, "no command to run: it stands behind --");
     /* The daemons would say the same, but each in its own log. */
-    if (gguf_open(o->model_path, &model, &err) != BASE_OK)
+    if (hf_open_model(o->model_path, &model, &err) != BASE_OK)
         return cli_fail(self->command, "%s", err.text);
     gguf_close(&model);
     if (o->thread_count == 0 && core_count > 0)

@@ -11,6 +11,7 @@
 #include "base_log.h"
 #include "config.h"
 #include "gguf.h"
+#include "hf.h"
 #include "keys.h"
 #include "router_io.h"
 #include "text_tokenizer.h"
@@ -140,7 +141,7 @@ static int open_tokenizer(
     const char *path, struct text_tokenizer **ret_tokenizer, struct base_error *err)
 {
     struct gguf *file = NULL;
-    int rc = gguf_open(path, &file, err);
+    int rc = hf_open_model(path, &file, err);
     if (rc == BASE_OK)
         rc = text_tokenizer_open(file, ret_tokenizer, err);
     gguf_close(&file);
