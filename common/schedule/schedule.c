@@ -274,6 +274,15 @@ static const struct schedule_sequence *find_giver(
     return NULL;
 }
 
+/* A group must leave half of the running places to others, however many it asks for. */
+static bool has_its_share(const struct schedule *self, const struct schedule_sequence *s)
+{
+    uint32_t count = 0;
+    for (const struct schedule_sequence *g = self->running.first; g != NULL; g = g->next)
+        count += s->group != 0 && g->group == s->group;
+    return count > 0 && count >= self->options.running_max / 2;
+}
+
 /* Pages for all tokens of s, the first of them from giver (NULL: none). */
 static bool begin_pages(
     struct schedule *self, struct schedule_sequence *s, const struct schedule_sequence *giver)
@@ -301,7 +310,7 @@ static void start_waiting(struct schedule *self)
             return;
         bool wait;
         const struct schedule_sequence *giver = find_giver(self, s, &wait);
-        if (s->paused || wait)
+        if (s->paused || wait || has_its_share(self, s))
             continue;
         /* One page more than it needs now, so that it does not have to give way at once. */
         uint32_t wanted = min_u32(pages_for(s->length) + 1, pages_for(s->limit));

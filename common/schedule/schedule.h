@@ -14,7 +14,7 @@
  *
  * Sequences of one group begin with the same tokens, and share the full pages of those: one that
  * starts takes them over from one that runs and has had them computed. While one of them is at
- * that, the others wait. A page is shared only once results have come back for all of it: then
+ * that, the others wait. No group has more than half of the running places (but one). A page is shared only once results have come back for all of it: then
  * every stage has it, and no step that is lost later can take it away.
  */
 #ifndef SCHEDULE_H

@@ -202,6 +202,10 @@ void router_generate(
         }
         rc = count == 0 ? open_first(self, requests[0], generate, &err)
                         : open_next(self, requests[count], requests[0], count, generate, &err);
+        /* A prompt that cannot run is not copied for each choice. */
+        if (count == 0 && rc == BASE_OK && self->plan.active &&
+            router_request_misfit(self, requests[0]).code != BASE_OK)
+            choices = 1;
     }
     if (fault.code == BASE_OK && count == 0)
         fault = router_fault(rc, self->options.node_id, "%s", err.text);

@@ -401,6 +401,45 @@ Test(schedule, any_of_a_group_gives_its_pages_on)
     schedule_destroy(&schedule);
 }
 
+/* One request for many continuations does not keep others out. */
+Test(schedule, a_group_leaves_half_of_the_places_to_others)
+{
+    struct schedule *schedule = new_schedule(500, 6, 40);
+    struct schedule_sequence all[20], others[4];
+    struct schedule_batch batch;
+    cr_assert_eq(schedule_reset(schedule, 60, 1), BASE_OK);
+    add_group(schedule, all, 20, 70, 100);
+    while (turn(schedule, &batch))
+        ;
+    for (int i = 0; i < 4; i++) {
+        others[i] = sequence_of((uint64_t)i + 50, 5, 10);
+        cr_assert_eq(schedule_add(schedule, &others[i]), BASE_OK);
+    }
+    while (turn(schedule, &batch))
+        ;
+    cr_assert_eq(schedule_running_count(schedule), 6);
+    cr_assert_eq(all[2].state, SCHEDULE_RUNNING);
+    cr_assert_eq(all[3].state, SCHEDULE_WAITING);
+    cr_assert_eq(others[2].state, SCHEDULE_RUNNING);
+    cr_assert_eq(others[3].state, SCHEDULE_WAITING);
+    schedule_remove(schedule, &all[1]); /* the next of the group is older than the fourth other */
+    while (turn(schedule, &batch))
+        ;
+    cr_assert_eq(all[3].state, SCHEDULE_RUNNING);
+    cr_assert_eq(others[3].state, SCHEDULE_WAITING);
+    schedule_destroy(&schedule);
+
+    schedule = new_schedule(500, 1, 40); /* the only place is for anybody */
+    cr_assert_eq(schedule_reset(schedule, 60, 1), BASE_OK);
+    add_group(schedule, all, 2, 70, 100);
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(all[0].state, SCHEDULE_RUNNING);
+    schedule_remove(schedule, &all[0]);
+    cr_assert(turn(schedule, &batch));
+    cr_assert_eq(all[1].state, SCHEDULE_RUNNING);
+    schedule_destroy(&schedule);
+}
+
 /* A victim whose pages are all shared frees none: the next one has to go as well, at once. */
 Test(schedule, victims_are_taken_until_pages_are_free)
 {
