@@ -105,9 +105,13 @@ struct model_config {
     float attention_softcap; /* scores s become c tanh(s/c); 0: none */
     float embedding_scale;   /* embeddings are multiplied by it */
     float residual_scale;    /* what a sub-layer adds is multiplied by it */
-    float logit_divisor;     /* logits are divided by it */
-    float logit_softcap;     /* and capped like scores; 0: none */
-    uint32_t expert_count;   /* 0: no layer has experts */
+    float
+        temperature_scale; /* queries at position p are multiplied by 1 + scale * ln(1 + p / length),
+                                the quotient rounded down; 0: they are not */
+    uint32_t temperature_length;
+    float logit_divisor;   /* logits are divided by it */
+    float logit_softcap;   /* and capped like scores; 0: none */
+    uint32_t expert_count; /* 0: no layer has experts */
     uint32_t expert_used_count;
     bool experts_renormalised; /* weights of the chosen experts add up to 1 */
     float expert_scale;        /* and are then multiplied by it */
@@ -174,7 +178,8 @@ enum model_vector {
     MODEL_ROUTER_BIAS,
     MODEL_VECTORS,
     MODEL_END_NORM = MODEL_ATTENTION_NORM, /* of layer 0, where there is one, and of the last */
-    MODEL_TOKEN_TYPE = MODEL_Q_NORM,       /* of layer 0: type 0's embedding */
+    MODEL_TOKEN_TYPE = MODEL_Q_NORM,       /* of layer 0: what is added to a text's embeddings... */
+    MODEL_SECOND_TYPE = MODEL_K_NORM,      /* ...and to those of a pair's second text */
 };
 
 enum model_expert_part { MODEL_EXPERT_GATE = 0, MODEL_EXPERT_UP, MODEL_EXPERT_DOWN };

@@ -364,6 +364,8 @@ static void bind_embedding(struct binder *self)
     types = types == NULL ? NULL
                           : bind(self, "token_types.weight", ALWAYS, wide, types->dimensions[1], 1);
     self->vectors[MODEL_TOKEN_TYPE] = part(types, 0, wide);
+    if (types != NULL && types->dimensions[1] > 1)
+        self->vectors[MODEL_SECOND_TYPE] = part(types, wide, wide);
     norm(self, "token_embd_norm", true, MODEL_END_NORM);
 }
 

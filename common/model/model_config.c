@@ -101,6 +101,7 @@ static int read_scales(struct model *self, struct base_error *err)
             &c->embedding_scale},
         {"residual_scale", 1, &c->residual_scale},
         {"logit_scale", 1, &c->logit_divisor},
+        {"attention.temperature_scale", 0, &c->temperature_scale},
         {"expert_weights_scale", 1, &c->expert_scale},
         {c->family->layer_norm ? "attention.layer_norm_epsilon"
                                : "attention.layer_norm_rms_epsilon",
@@ -173,8 +174,8 @@ static int read_feed_forward(struct model *self, uint32_t *scratch, struct base_
 static const char *const known_keys[] = {"block_count", "context_length", "embedding_length",
     "feed_forward_length", "vocab_size", "pooling_type", "classifier.output_labels",
     "tensor_data_layout", "attention.head_count", "attention.head_count_kv", "attention.key_length",
-    "attention.value_length", "attention.causal", "attention.scale", "attention.layer_norm_epsilon",
-    "attention.layer_norm_rms_epsilon", "attention.sliding_window",
+    "attention.value_length", "attention.causal", "attention.temperature_scale", "attention.scale",
+    "attention.layer_norm_epsilon", "attention.layer_norm_rms_epsilon", "attention.sliding_window",
     "attention.sliding_window_pattern", "attn_logit_softcapping", "final_logit_softcapping",
     "router_logit_softcapping", "embedding_scale", "residual_scale", "logit_scale",
     "rope.dimension_count", "rope.freq_base", "rope.freq_base_swa", "rope.scale_linear",

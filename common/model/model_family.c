@@ -6,6 +6,7 @@
 
 static const struct model_family families[] = {
     {.name = "llama", .rope_adjacent = true}, /* Mistral and Mixtral, too */
+    {.name = "mistral3", .rope_adjacent = true},
     {.name = "qwen2"},
     {.name = "qwen2moe", .plain_experts = true},
     {.name = "qwen3", .qk_norm = MODEL_QK_HEAD},

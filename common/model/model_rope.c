@@ -203,6 +203,7 @@ int model_read_ropes(struct model *self, struct base_error *err)
     rc = read_rope(self, &config->ropes[0], err);
     if (rc == BASE_OK)
         rc = read_local_rope(self, err);
+    config->temperature_length = config->ropes[0].original_length;
     if (rc != BASE_OK)
         return rc;
     bool *windowed = base_alloc_zeroed(config->layer_count, sizeof(*windowed));

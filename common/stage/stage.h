@@ -69,6 +69,7 @@ struct stage_sequence {
     size_t page_count;        /* covers first_position + token_count */
     enum stage_logits logits; /* of the last token; *_ALL: of every token */
     uint32_t top_count;       /* for TOP: 1..min(vocab_size, LIMIT_TOP_LOGITS_MAX) */
+    uint32_t second_text;     /* encoders: position where a pair's second text begins; 0: none */
 };
 
 /* One row out. */

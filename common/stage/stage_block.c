@@ -53,6 +53,8 @@ static void finish_qkv(struct stage_run_context *run, uint32_t token)
     add_bias(vectors[MODEL_V_BIAS], kv_size, v);
     norm_heads(config, vectors[MODEL_Q_NORM], config->head_count, q);
     norm_heads(config, vectors[MODEL_K_NORM], config->kv_head_count, k);
+    if (self->buffers.tokens[token].temperature != 1)
+        tensor_scale(q, q_size, self->buffers.tokens[token].temperature, q);
     if (run->description->rope != MODEL_ROPE_NONE) {
         const float *cos_sin = stage_rope_token(run, token);
         bool adjacent = config->family->rope_adjacent;

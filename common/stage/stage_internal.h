@@ -46,6 +46,7 @@ struct stage_attention {
 struct stage_token {
     const struct stage_sequence *sequence;
     uint32_t position;
+    float temperature; /* queries are multiplied by it */
 };
 
 /* Neighbouring query rows of one sequence, of any one head that holds keys: row r is head r % group

@@ -66,6 +66,16 @@ void stage_norm(const struct stage *self, const struct stage_unit *unit, enum mo
         tensor_rms_norm(x, unit->vectors[which], wide, config->norm_epsilon, y);
 }
 
+/* Far from the beginning some models sharpen their scores. */
+static float temperature_at(const struct model_config *config, uint32_t position)
+{
+    uint32_t steps = position / config->temperature_length;
+
+    if (config->temperature_scale == 0 || steps == 0)
+        return 1;
+    return (float)(1 + (double)config->temperature_scale * tensor_log(1.0 + steps));
+}
+
 static void list_tokens(
     struct stage *self, const struct stage_sequence *sequences, size_t sequence_count)
 {
@@ -73,7 +83,8 @@ static void list_tokens(
 
     for (size_t i = 0; i < sequence_count; i++)
         for (uint32_t j = 0; j < sequences[i].token_count; j++)
-            *token++ = (struct stage_token){&sequences[i], sequences[i].first_position + j};
+            *token++ = (struct stage_token){&sequences[i], sequences[i].first_position + j,
+                temperature_at(self->config, sequences[i].first_position + j)};
 }
 
 /* The row of a token's id, and what else the family adds to it. */
@@ -95,8 +106,11 @@ static void embed(struct stage_run_context *run, const uint8_t *ids, uint32_t to
             unit->matrices[MODEL_POSITIONS], self->buffers.tokens[token].position, row);
         tensor_add(row, wide, x);
     }
-    if (unit->vectors[MODEL_TOKEN_TYPE] != NULL)
-        tensor_add(unit->vectors[MODEL_TOKEN_TYPE], wide, x);
+    const struct stage_token *t = &self->buffers.tokens[token];
+    bool second = t->sequence->second_text > 0 && t->position >= t->sequence->second_text;
+    const float *type = unit->vectors[second ? MODEL_SECOND_TYPE : MODEL_TOKEN_TYPE];
+    if (type != NULL)
+        tensor_add(type, wide, x);
     if (unit->vectors[MODEL_END_NORM] != NULL)
         stage_norm(self, unit, MODEL_END_NORM, x, x);
 }

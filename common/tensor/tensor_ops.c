@@ -106,7 +106,7 @@ float tensor_max(const float *x, size_t count)
  * s = (m - 1) / (m + 1), |s| < 0.172, as the odd series up to s^17 (next term below 1e-14). Own
  * code because the C library picks its logf by processor.
  */
-static double natural_log(double x)
+double tensor_log(double x)
 {
     int n;
     double m = frexp(x, &n);
@@ -128,7 +128,7 @@ float tensor_log_sum_exp(const float *x, size_t count)
     if (isinf(most))
         return most;
     float sum = tensor_kernels_get()->exp_shifted(x, count, most, NULL);
-    return isfinite(sum) ? (float)((double)most + natural_log(sum)) : NAN;
+    return isfinite(sum) ? (float)((double)most + tensor_log(sum)) : NAN;
 }
 
 float tensor_dot(const float *a, const float *b, size_t count)

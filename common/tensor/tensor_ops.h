@@ -32,6 +32,9 @@ float tensor_exp(float x);
 /* y[i] = cap * tanh(x[i] / cap) with our own exp, cap > 0.  x, y [count] f32; y may be x. */
 void tensor_softcap(const float *x, size_t count, float cap, float *y);
 
+/* ln(x), 1 <= x < 2^64, within 1e-14 relatively; own code, the same everywhere. */
+double tensor_log(double x);
+
 /* y[i] = exp(x[i] - shift), returns the sum of y over 16 lanes: the numerator and the denominator
  * of a softmax with shift = max(x).  x, y [count] f32; y may be x; shift finite. */
 float tensor_exp_row(const float *x, size_t count, float shift, float *y);

@@ -26,6 +26,7 @@ struct tiny_family {
     uint32_t window;
     float softcap;               /* of scores; of logits half of it */
     float partial;               /* share of a head that turns; 0: all */
+    float temperature;           /* of scores far from the beginning */
     const char *scaling;         /* of rope: "yarn", "longrope" */
     const char *norm_before_ffn; /* NULL: "ffn_norm" */
 };
@@ -34,6 +35,7 @@ static const struct tiny_family families[] = {
     {.name = "llama"},
     {.name = "llama-yarn", .architecture = "llama", .scaling = "yarn"},
     {.name = "mistral", .architecture = "llama", .window = 13},
+    {.name = "mistral3", .temperature = 0.3f, .scaling = "yarn"},
     {.name = "mixtral", .architecture = "llama", .experts = true, .single_experts = true},
     {.name = "qwen2", .qkv_biases = true},
     {.name = "qwen2moe", .qkv_biases = true, .experts = true, .shared = true},
@@ -59,9 +61,9 @@ static const struct tiny_family families[] = {
     {.name = "bert", .no_before = true, .encoder = true, .qkv_biases = true, .output_bias = true},
 };
 
-const char *const tiny_gguf_families[] = {"llama", "llama-yarn", "mistral", "mixtral", "qwen2",
-    "qwen2moe", "qwen3", "qwen3moe", "gemma2", "gemma3", "phi3", "phi3-long", "olmo2", "granite",
-    "granitemoe", "smollm3", "gpt-oss", "bert", NULL};
+const char *const tiny_gguf_families[] = {"llama", "llama-yarn", "mistral", "mistral3", "mixtral",
+    "qwen2", "qwen2moe", "qwen3", "qwen3moe", "gemma2", "gemma3", "phi3", "phi3-long", "olmo2",
+    "granite", "granitemoe", "smollm3", "gpt-oss", "bert", NULL};
 
 const struct tiny_family *tiny_family_find(const char *name)
 {
@@ -292,6 +294,8 @@ void tiny_add_family_entries(struct tiny_builder *self)
         put_f32(self, "residual_scale", 0.5f);
         put_f32(self, "logit_scale", 3);
     }
+    if (f->temperature > 0)
+        put_f32(self, "attention.temperature_scale", f->temperature);
     if (f->encoder) {
         tiny_put_key_bool(&self->entries, key(self, "attention.causal"), false);
         self->entry_count++;

@@ -280,3 +280,10 @@ Test(tensor_ops, layer_norm_and_scale)
     for (size_t i = 0; i < COUNT_MAX; i++)
         cr_assert_eq(y[i], x[i] * 0.5f);
 }
+
+Test(tensor_ops, log)
+{
+    cr_assert_eq(tensor_log(1), 0);
+    for (double x = 1; x < 1e18; x *= 1.37)
+        cr_assert_float_eq(tensor_log(x), log(x), 1e-13 * log(x) + 1e-300, "%g", x);
+}
