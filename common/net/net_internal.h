@@ -2,6 +2,7 @@
 #ifndef NET_INTERNAL_H
 #define NET_INTERNAL_H
 
+#include "metrics.h"
 #include "net.h"
 #include "net_security.h"
 #include <pthread.h>
@@ -12,6 +13,12 @@ struct net_admission {
     pthread_mutex_t lock;
     struct wire_admitted *rows; /* owned */
     size_t count;
+};
+
+/* Of all sockets of a context. */
+struct net_traffic {
+    struct metrics_counter sent_messages, sent_bytes, send_failures;
+    struct metrics_counter received_messages, received_bytes;
 };
 
 struct net_context {
@@ -30,6 +37,7 @@ struct net_context {
     bool has_zap;
     atomic_bool is_testing; /* who is refused now is a stranger of our own making */
     atomic_uint_fast64_t refusals[NET_REFUSAL_COUNT];
+    struct net_traffic traffic;
 };
 
 struct net_socket {

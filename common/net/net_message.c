@@ -101,6 +101,7 @@ static int send_body(struct net_socket *self, const struct net_peer *to, enum wi
 {
     struct parts parts = {.count = 0};
     uint8_t envelope[LIMIT_ENVELOPE_BYTES];
+    const size_t tensor_bytes = tensor != NULL ? tensor->bytes : 0;
 
     wire_envelope_encode(kind, envelope);
     bool is_whole = (to == NULL || parts_add(&parts, to->id, to->bytes)) &&
@@ -111,6 +112,10 @@ static int send_body(struct net_socket *self, const struct net_peer *to, enum wi
     else if (tensor != NULL)
         is_whole = parts_add_tensor(&parts, tensor);
     const int rc = is_whole ? parts_send(&parts, self->zmq) : BASE_NOMEM;
+    struct net_traffic *traffic = &self->context->traffic;
+    metrics_add(rc == BASE_OK ? &traffic->sent_messages : &traffic->send_failures, 1);
+    if (rc == BASE_OK)
+        metrics_add(&traffic->sent_bytes, sizeof(envelope) + body_bytes + tensor_bytes);
     parts_close(&parts);
     return rc;
 }
@@ -268,6 +273,16 @@ static int take_sender(
     return BASE_OK;
 }
 
+static void count_received(struct net_socket *self, const struct parts *parts, size_t id_count)
+{
+    uint64_t bytes = 0;
+
+    for (size_t i = id_count; i < parts->count; i++)
+        bytes += zmq_msg_size(&parts->frames[i]);
+    metrics_add(&self->context->traffic.received_messages, 1);
+    metrics_add(&self->context->traffic.received_bytes, bytes);
+}
+
 /* Takes one message of any kind. Returns BASE_OK, BASE_AGAIN, or why it is refused. */
 static int receive_one(struct net_socket *self, struct net_inbound *ret, struct reason *why)
 {
@@ -279,6 +294,7 @@ static int receive_one(struct net_socket *self, struct net_inbound *ret, struct 
     if (total == 0)
         return BASE_AGAIN;
     *ret = (struct net_inbound){.transport = NULL};
+    count_received(self, &parts, id_count);
     if (self->is_router)
         rc = take_sender(self, &parts, ret, why);
     if (rc == BASE_OK && (total < id_count + 2 || total > id_count + FRAMES_MAX)) {

@@ -27,6 +27,8 @@ static const struct cli_command commands[] = {
     {"tokenize", "--model FILE [--no-special] [--json] < TEXT", "Turns text on stdin into ids.",
         cmd_tokenize},
     {"detokenize", "--model FILE --ids 1,2,3", "Turns ids into text.", cmd_detokenize},
+    {"healthcheck", "[--ready] (URL | --admin HOST:PORT)",
+        "Asks a daemon's admin port: exit status 0 when it is well.", cmd_healthcheck},
     {"status", "[--json]", "Shows workers, their stages and the requests.", cmd_status},
     {"plan", "[--explain] [--json]", "Shows which worker holds which layers, and why.", cmd_plan},
     {"bench", "stage|compare [options]",
@@ -41,7 +43,7 @@ static void print_commands(FILE *out)
 {
     (void)fprintf(out, "usage: layermesh COMMAND [options]\n\n");
     for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
-        (void)fprintf(out, "  %-11s %s\n", commands[i].name, commands[i].summary);
+        (void)fprintf(out, "  %-12s %s\n", commands[i].name, commands[i].summary);
     (void)fprintf(out, "\n'layermesh COMMAND --help' lists the options of a command.\n");
 }
 

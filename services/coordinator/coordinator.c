@@ -41,6 +41,11 @@ void coordinator_destroy(struct coordinator **self_p)
     *self_p = NULL;
 }
 
+struct coordinator_metrics *coordinator_get_metrics(struct coordinator *self)
+{
+    return &self->metrics;
+}
+
 uint64_t coordinator_epoch(const struct coordinator *self)
 {
     return self->epoch;
@@ -148,6 +153,7 @@ static void on_member_message(struct coordinator *self, uint64_t peer,
         coordinator_stage_status(self, member, &message->stage_status);
         break;
     case WIRE_SUSPECT:
+        metrics_add(&self->metrics.suspects, 1);
         coordinator_suspect(self, member, &message->suspect);
         break;
     default:
@@ -176,6 +182,7 @@ void coordinator_message(
         on_member_message(self, peer, member, message);
         break;
     case WIRE_DRAIN:
+        metrics_add(&self->metrics.drains, 1);
         coordinator_drain(self, peer, &message->drain);
         break;
     case WIRE_STATUS_QUERY:

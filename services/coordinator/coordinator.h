@@ -12,6 +12,8 @@
 #include "wire_message.h"
 
 struct coordinator;
+struct coordinator_census;
+struct coordinator_metrics;
 
 struct coordinator_options {
     uint64_t incarnation;           /* random, of this process start */
@@ -54,6 +56,12 @@ uint64_t coordinator_next_tick_ms(const struct coordinator *self);
 
 /* For io: sends a PROBE to every registered peer, because some connection was lost. */
 void coordinator_probe(struct coordinator *self);
+
+/* What it counts, for as long as it is there; how things stand, with a text for people
+ * (coordinator_metrics.h). */
+struct coordinator_metrics *coordinator_get_metrics(struct coordinator *self);
+void coordinator_take_census(const struct coordinator *self, uint64_t now_ms,
+    struct coordinator_census *ret, char *ret_text, size_t text_bytes);
 
 /* For tests and the simulator's invariants. */
 uint64_t coordinator_epoch(const struct coordinator *self);

@@ -6,6 +6,7 @@
 #define COORDINATOR_CORE_H
 
 #include "coordinator.h"
+#include "coordinator_metrics.h"
 #include "plan.h"
 
 #define COORDINATOR_KV_TOKENS_MIN      512
@@ -100,6 +101,7 @@ struct coordinator {
     char cause_node[LIMIT_NAME_BYTES];
 
     struct wire_worker_row rows[LIMIT_WORKERS_MAX]; /* of a status reply */
+    struct coordinator_metrics metrics;
 };
 
 /* coordinator.c */

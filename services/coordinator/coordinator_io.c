@@ -2,6 +2,7 @@
 #include "base_alloc.h"
 #include "base_clock.h"
 #include "base_log.h"
+#include "coordinator_admin.h"
 #include "coordinator_keys.h"
 #include "coordinator_peers.h"
 #include <inttypes.h>
@@ -26,6 +27,7 @@ struct coordinator_io {
     size_t gone_count;
     uint64_t lost_ms;  /* when a connection was lost last */
     size_t probe_next; /* PROBE_COUNT: none is due */
+    struct coordinator_admin admin;
     uint64_t logged_epoch;
     int logged_state;
 };
@@ -287,7 +289,13 @@ void coordinator_io_destroy(struct coordinator_io **self_p)
     *self_p = NULL;
 }
 
-void coordinator_io_run(struct coordinator_io *self)
+int coordinator_io_register(
+    struct coordinator_io *self, struct metrics *metrics, struct base_error *err)
+{
+    return coordinator_admin_register(&self->admin, self->core, metrics, err);
+}
+
+void coordinator_io_run(struct coordinator_io *self, struct admin *admin)
 {
     struct net_poll_item items[] = {
         {.fd = net_context_signal_fd(self->context)},
@@ -295,6 +303,7 @@ void coordinator_io_run(struct coordinator_io *self)
         {.socket = self->socket, .watch = true},
     };
 
+    self->admin.admin = admin;
     base_log(BASE_LOG_INFO, "listening", "endpoint=%s", net_endpoint(self->socket));
     for (;;) {
         uint64_t now_ms = base_clock_ms();
@@ -304,9 +313,11 @@ void coordinator_io_run(struct coordinator_io *self)
             tell_gone(self);
         }
         probe_when_due(self, now_ms);
+        coordinator_admin_update(&self->admin, self->core, now_ms);
         refresh_keys(self);
         (void)net_poll(items, sizeof(items) / sizeof(items[0]), wait_ms(self, base_clock_ms()));
         if (items[0].ready) {
+            admin_set_stopping(self->admin.admin);
             base_log(BASE_LOG_INFO, "stopping", "refused_messages=%" PRIu64,
                 net_refused_count(self->socket));
             return;

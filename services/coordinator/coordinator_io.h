@@ -8,7 +8,9 @@
 #include "coordinator.h"
 #include "net.h"
 
+struct admin;
 struct coordinator_io;
+struct metrics;
 
 /* Binds listen. keys: the folder with the key store, NULL when the context has no key. context and
  * keys are borrowed for the life of *ret. Returns BASE_OK, BASE_NOMEM, BASE_IO, BASE_INVALID or
@@ -19,7 +21,11 @@ int coordinator_io_new(struct net_context *context, const char *listen, const ch
 /* Frees and nulls. Accepts a pointer to NULL. */
 void coordinator_io_destroy(struct coordinator_io **self_p);
 
-/* Serves until SIGINT or SIGTERM. */
-void coordinator_io_run(struct coordinator_io *self);
+/* Registers what the coordinator counts; before admin_start(). As metrics_register(). */
+int coordinator_io_register(
+    struct coordinator_io *self, struct metrics *metrics, struct base_error *err);
+
+/* Serves until SIGINT or SIGTERM. admin is borrowed; may be NULL. */
+void coordinator_io_run(struct coordinator_io *self, struct admin *admin);
 
 #endif

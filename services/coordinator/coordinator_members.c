@@ -287,6 +287,7 @@ void coordinator_register(
         member->note[0] = '\0';
         member->quarantined = false;
         self->joined_ms = self->now_ms;
+        metrics_add(&self->metrics.joined, 1);
         self->stale = self->wanted = true;
         if (coordinator_serves(self))
             coordinator_set_cause(
@@ -329,6 +330,9 @@ void coordinator_lose(struct coordinator *self, struct coordinator_member *membe
         return;
     member->live = false;
     member->lost_ms = self->now_ms;
+    metrics_add(coordinator_is_router(self, member) ? &self->metrics.lost_routers
+                                                    : &self->metrics.lost_workers,
+        1);
     (void)snprintf(member->note, sizeof(member->note), "%s", why);
     if (coordinator_is_router(self, member))
         return; /* the next plan goes to the next router, see coordinator_settle() */

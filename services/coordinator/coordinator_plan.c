@@ -155,6 +155,7 @@ static void install(struct coordinator *self, const char *reason)
 static void install_again(
     struct coordinator *self, const struct coordinator_placement *from, const char *reason)
 {
+    metrics_add(&self->metrics.plans[COORDINATOR_PLAN_AGAIN], 1);
     self->scratch = *from;
     install(self, reason);
 }
@@ -176,6 +177,7 @@ static void activate_when_ready(struct coordinator *self)
         return;
     }
     self->next.state = WIRE_PLAN_ACTIVE;
+    metrics_add(&self->metrics.activated, 1);
     self->current = self->next;
     self->next = (struct coordinator_placement){0};
     self->drift_at_ms = self->now_ms + COORDINATOR_DRIFT_INTERVAL_MS;
@@ -248,6 +250,7 @@ static void make_unavailable(struct coordinator *self, const struct base_error *
     if (self->current.epoch && self->current.state == WIRE_PLAN_UNAVAILABLE &&
         strcmp(self->current.error.text, error.text) == 0)
         return;
+    metrics_add(&self->metrics.unavailable, 1);
     self->current = (struct coordinator_placement){
         .epoch = ++self->epoch,
         .state = WIRE_PLAN_UNAVAILABLE,
@@ -285,6 +288,9 @@ static void plan_now(struct coordinator *self)
         rc = coordinator_solve(self, &self->scratch, &err);
     }
     if (rc == BASE_OK) {
+        bool is_first = !self->ever_planned;
+        metrics_add(
+            &self->metrics.plans[is_first ? COORDINATOR_PLAN_FIRST : COORDINATOR_PLAN_FORCED], 1);
         coordinator_keep(self, &self->scratch);
         install(self, self->cause[0] ? self->cause : "first plan");
     } else if (!coordinator_serves(self)) {
@@ -378,6 +384,7 @@ static void plan_better(struct coordinator *self)
         return;
     }
     self->voluntary_ever = true;
+    metrics_add(&self->metrics.plans[COORDINATOR_PLAN_VOLUNTARY], 1);
     self->voluntary_ms = self->now_ms;
     install(self, self->cause[0] ? self->cause : "a better placement exists");
 }

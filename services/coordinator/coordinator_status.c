@@ -142,3 +142,65 @@ void coordinator_status(struct coordinator *self, uint64_t peer)
     }
     coordinator_send(self, peer, &message);
 }
+
+/* ---- census ---- */
+
+static void count_member(const struct coordinator *self, const struct coordinator_member *member,
+    struct coordinator_census *ret)
+{
+    switch (state_of(self, member)) {
+    case WIRE_WORKER_LOADING:
+        ret->loading++;
+        break;
+    case WIRE_WORKER_READY:
+        ret->ready++;
+        break;
+    case WIRE_WORKER_DRAINING:
+        ret->draining++;
+        break;
+    case WIRE_WORKER_LOST:
+        ret->lost++;
+        break;
+    default:
+        ret->spare++;
+        break;
+    }
+}
+
+void coordinator_take_census(const struct coordinator *self, uint64_t now_ms,
+    struct coordinator_census *ret, char *ret_text, size_t text_bytes)
+{
+    const struct coordinator_placement *placement = shown(self);
+
+    *ret = (struct coordinator_census){.serves = coordinator_serves(self)};
+    for (size_t i = 0; i < LIMIT_WORKERS_MAX + LIMIT_ROUTERS_MAX; i++) {
+        const struct coordinator_member *member =
+            i < LIMIT_WORKERS_MAX ? &self->workers[i] : &self->routers[i - LIMIT_WORKERS_MAX];
+
+        if (!member->used)
+            continue;
+        if (member->live && now_ms > member->heard_ms &&
+            now_ms - member->heard_ms > ret->silence_ms)
+            ret->silence_ms = now_ms - member->heard_ms;
+        if (i < LIMIT_WORKERS_MAX)
+            count_member(self, member, ret);
+        else
+            ret->routers += member->live;
+    }
+    ret->epoch = placement->epoch;
+    ret->stages = (uint32_t)placement->stage_count;
+    ret->kv_pages = (uint32_t)(placement->kv_tokens / LIMIT_PAGE_TOKENS);
+    ret->bottleneck_ms = placement->bottleneck_ms;
+    if (ret->serves)
+        (void)snprintf(ret_text, text_bytes, "plan %" PRIu64 " is in force: %zu stages",
+            placement->epoch, placement->stage_count);
+    else if (!placement->epoch)
+        (void)snprintf(ret_text, text_bytes,
+            "waiting: %zu of at least %" PRIu32 " workers are registered",
+            coordinator_live_count(self), self->options.min_workers);
+    else if (placement->state == WIRE_PLAN_UNAVAILABLE)
+        (void)snprintf(ret_text, text_bytes, "waiting: %s", placement->error.text);
+    else
+        (void)snprintf(ret_text, text_bytes, "waiting: plan %" PRIu64 " is being loaded%s",
+            placement->epoch, ret->routers == 0 ? ", and no router is registered" : "");
+}

@@ -14,6 +14,7 @@ static void quarantine(struct coordinator *self, struct coordinator_member *memb
     int stage = coordinator_stage_of(&self->current, member);
 
     member->quarantined = true;
+    metrics_add(&self->metrics.hangs, 1);
     self->stale = true;
     (void)snprintf(member->note, sizeof(member->note),
         "hangs: one step in compute for %" PRIu32 " ms", member->heartbeat.busy_ms);

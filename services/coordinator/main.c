@@ -5,6 +5,8 @@
 #include "config.h"
 #include "coordinator_io.h"
 #include "keys.h"
+#include "metrics_process.h"
+#include "net_metrics.h"
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -19,6 +21,9 @@ struct settings {
     const char *listen, *keys;
     bool insecure, any_address;
     struct coordinator_options core;
+    struct metrics_process process;
+    struct metrics *metrics;
+    struct admin *admin;
 };
 
 static void list_options(struct settings *s, struct base_option *ret)
@@ -90,6 +95,28 @@ static int pick_incarnation(uint64_t *ret, struct base_error *err)
     return BASE_OK;
 }
 
+#define ADMIN_PORT 7401
+
+/* The admin port, and what it tells. */
+static int open_admin(struct settings *s, struct net_context *context, struct coordinator_io *io,
+    struct base_error *err)
+{
+    int rc = metrics_new(&s->metrics);
+
+    if (rc != BASE_OK)
+        return base_error_set(err, rc, "metrics");
+    rc = metrics_process_register(&s->process, s->metrics, LAYERMESH_VERSION, "none", err);
+    if (rc == BASE_OK)
+        rc = net_metrics_register(context, s->metrics, err);
+    if (rc == BASE_OK)
+        rc = coordinator_io_register(io, s->metrics, err);
+    const struct admin_options options = {.listen = s->config.admin_listen,
+        .usual_port = ADMIN_PORT,
+        .metrics = s->metrics,
+        .process = &s->process};
+    return rc == BASE_OK ? admin_start(&options, &s->admin, err) : rc;
+}
+
 static int serve(struct settings *s, struct base_error *err)
 {
     struct net_context *context = NULL;
@@ -108,7 +135,11 @@ static int serve(struct settings *s, struct base_error *err)
     if (rc == BASE_OK)
         rc = coordinator_io_new(context, s->listen, s->keys, &s->core, &io, err);
     if (rc == BASE_OK)
-        coordinator_io_run(io);
+        rc = open_admin(s, context, io, err);
+    if (rc == BASE_OK)
+        coordinator_io_run(io, s->admin);
+    admin_stop(&s->admin);
+    metrics_destroy(&s->metrics);
     coordinator_io_destroy(&io);
     net_context_destroy(&context);
     return rc;

@@ -13,17 +13,23 @@
 #include "gguf.h"
 #include "hf.h"
 #include "keys.h"
+#include "metrics_process.h"
+#include "net_metrics.h"
 #include "router_io.h"
 #include "text_tokenizer.h"
 
-#define ROW_COUNT    13 /* of our own */
+#define ROW_COUNT    14 /* of our own */
 #define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 struct settings {
     struct config config;
     const char *model, *node_id;
     const char *key;
+    double canary_s;
     bool insecure, any_address;
+    struct metrics_process process;
+    struct metrics *metrics;
+    struct admin *admin;
     struct keys_identity identity;
     struct router_io_options io;
 };
@@ -49,6 +55,9 @@ static void list_options(struct settings *s, struct base_option *ret)
             "N", NULL, "Most requests computed at the same time."},
         {"max-waiting", 0, BASE_OPTION_U32, &s->io.core.requests_waiting, 1, LIMIT_REQUESTS_WAITING,
             "N", NULL, "Most requests that queue; more are refused."},
+        {"canary-s", 0, BASE_OPTION_F64, &s->canary_s, 0, 3600, "SECONDS", NULL,
+            "Without any result for so long, a token of the router's own goes through all stages, "
+            "so that /readyz knows; 0: never."},
         {"grace-s", 0, BASE_OPTION_F64, &s->io.grace_s, 0, 3600, "SECONDS", NULL,
             "Longest wait after SIGTERM for running requests; a second signal ends it."},
         {"key", 0, BASE_OPTION_STRING, &s->key, 0, 0, "FILE", "LAYERMESH_KEY",
@@ -129,6 +138,7 @@ static int describe(struct settings *s, struct base_error *err)
     else
         (void)snprintf(core->node_id, sizeof(core->node_id), "%s-router", host);
     core->pid = (uint32_t)getpid();
+    core->canary_ms = (uint32_t)(s->canary_s * 1000);
     while (core->incarnation == 0) /* 0 means none */
         if (getrandom(&core->incarnation, sizeof(core->incarnation), 0) !=
                 (ssize_t)sizeof(core->incarnation) &&
@@ -148,6 +158,27 @@ static int open_tokenizer(
     return rc;
 }
 
+#define ADMIN_PORT 7501
+
+/* The admin port, and what it tells. */
+static int open_admin(
+    struct settings *s, struct net_context *context, struct router_io *io, struct base_error *err)
+{
+    int rc = metrics_new(&s->metrics);
+    if (rc != BASE_OK)
+        return base_error_set(err, rc, "metrics");
+    rc = metrics_process_register(&s->process, s->metrics, LAYERMESH_VERSION, "none", err);
+    if (rc == BASE_OK)
+        rc = net_metrics_register(context, s->metrics, err);
+    if (rc == BASE_OK)
+        rc = router_io_register(io, s->metrics, err);
+    const struct admin_options options = {.listen = s->config.admin_listen,
+        .usual_port = ADMIN_PORT,
+        .metrics = s->metrics,
+        .process = &s->process};
+    return rc == BASE_OK ? admin_start(&options, &s->admin, err) : rc;
+}
+
 static int serve(struct settings *s, struct base_error *err)
 {
     struct net_context *context = NULL;
@@ -164,7 +195,11 @@ static int serve(struct settings *s, struct base_error *err)
     if (rc == BASE_OK)
         rc = router_io_new(context, &s->io, tokenizer, &io, err);
     if (rc == BASE_OK)
-        router_io_run(io);
+        rc = open_admin(s, context, io, err);
+    if (rc == BASE_OK)
+        router_io_run(io, s->admin);
+    admin_stop(&s->admin);
+    metrics_destroy(&s->metrics);
     router_io_destroy(&io);
     text_tokenizer_close(&tokenizer);
     net_context_destroy(&context);
@@ -178,7 +213,7 @@ static const struct config_program program = {"layermesh-router", "LAYERMESH_ROU
 
 int main(int argc, char **argv)
 {
-    struct settings settings = {
+    struct settings settings = {.canary_s = 10,
         .io = {
             .listen = "tcp://127.0.0.1:7500", .data_listen = "tcp://127.0.0.1:*", .grace_s = 30}};
     struct base_option options[OPTION_COUNT];

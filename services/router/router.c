@@ -51,6 +51,10 @@ int router_new(const struct router_options *options, const struct router_sink *s
         return BASE_NOMEM;
     self->options = *options;
     self->sink = *sink;
+    self->metrics.between_tokens.bounds_us = metrics_bounds_step;
+    self->metrics.round.bounds_us = metrics_bounds_step;
+    for (size_t i = 0; i < LIMIT_STAGES_MAX; i++)
+        self->metrics.hops[i].bounds_us = metrics_bounds_step;
     self->tokenizer = tokenizer;
     self->heartbeat_interval_ms = HEARTBEAT_DEFAULT_MS;
     struct schedule_options schedule_options = {.batch_tokens = options->batch_tokens,
@@ -216,7 +220,7 @@ static void send_status(struct router *self, uint64_t client)
 {
     struct wire_message message = {.kind = WIRE_ROUTER_STATUS};
     router_status(self, &message.router_status);
-    if (self->sink.send_client(self->sink.context, client, &message, NULL, 0) == ROUTER_CLIENT_GONE)
+    if (router_send_client(self, client, &message, NULL, 0) == ROUTER_CLIENT_GONE)
         router_drop_client(self, client);
 }
 
@@ -266,6 +270,7 @@ void router_tick(struct router *self, uint64_t now_us)
     router_flush_all(self, now_us);
     router_requests_tick(self, now_us);
     router_batches_tick(self, now_us);
+    router_canary_tick(self, now_us);
     router_sweep(self);
 }
 
@@ -279,6 +284,7 @@ uint64_t router_next_tick_us(const struct router *self)
     uint64_t next_us = self->registered ? self->heartbeat_at_us : self->register_at_us;
     next_us = earlier(next_us, router_requests_next_us(self));
     next_us = earlier(next_us, router_batches_next_us(self));
+    next_us = earlier(next_us, router_canary_next_us(self));
     if (self->link_full || router_has_unsent(self))
         next_us = earlier(next_us, self->now_us + RETRY_US);
     if (self->hold_until_us > self->now_us)
@@ -304,15 +310,26 @@ void router_stop(struct router *self, uint64_t now_us)
     router_sweep(self);
 }
 
+struct router_metrics *router_get_metrics(struct router *self)
+{
+    return &self->metrics;
+}
+
 void router_status(const struct router *self, struct wire_router_status *ret)
 {
     const struct schedule_pages *pages = schedule_get_pages(self->schedule);
     uint32_t running = schedule_running_count(self->schedule);
+    uint32_t count = (uint32_t)self->request_count;
+    for (size_t i = 0; i < self->request_count && self->canary_open; i++)
+        if (router_is_canary(self->requests[i]->client)) {
+            count--;
+            running -= self->requests[i]->sequence.state == SCHEDULE_RUNNING;
+        }
     *ret = (struct wire_router_status){.ready = self->plan.active,
         .plan_epoch = self->plan.active ? self->plan.epoch : self->epoch_seen,
         .requests_running = running,
         /* One whose answer is not sent yet is not over. */
-        .requests_waiting = (uint32_t)self->request_count - running};
+        .requests_waiting = count - running};
     if (pages != NULL) {
         ret->kv_pages_total = schedule_pages_total(pages);
         ret->kv_pages_used = ret->kv_pages_total - schedule_pages_free(pages);

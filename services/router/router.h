@@ -9,6 +9,7 @@
 #include "wire_message.h"
 
 struct router;
+struct router_metrics;
 struct text_tokenizer;
 
 struct router_options {
@@ -23,6 +24,8 @@ struct router_options {
     uint32_t client_silence_ms; /* requests of a client silent so long are cancelled; 10000 */
     uint32_t step_deadline_ms;  /* floor of the wait for a micro-batch before SUSPECT; 3000 */
     uint32_t unavailable_ms;    /* requests wait so long for a plan before they fail; 4000 */
+    uint32_t canary_ms;         /* without a result for so long, a token of our own goes round; 0:
+                                 * never. The daemon has another default. */
 };
 
 /* All but node_id, incarnation, data_endpoint, host and pid, which are zeroed. */
@@ -78,7 +81,13 @@ void router_drain(struct router *self);
 /* Ends every request with UNAVAILABLE: the router stops now. */
 void router_stop(struct router *self, uint64_t now_us);
 
-/* For heartbeats. */
+/* Whether a token went round lately on the plan in force, and what there is to say about it. */
+bool router_is_ready(const struct router *self, uint64_t now_us, char *ret_text, size_t text_bytes);
+
+/* What it counts (router_metrics.h); for as long as the router is there. */
+struct router_metrics *router_get_metrics(struct router *self);
+
+/* For heartbeats. Without the canary. */
 void router_status(const struct router *self, struct wire_router_status *ret);
 
 #endif

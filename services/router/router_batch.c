@@ -102,6 +102,18 @@ static bool send_step(
         self->sink.context, &message, tokens, (size_t)count * sizeof(tokens[0]));
 }
 
+static void count_sent(
+    struct router *self, uint64_t now_us, struct router_request *request, uint32_t token_count)
+{
+    request->started = true;
+    metrics_add(&self->metrics.batch_tokens, token_count);
+    if (request->first_sent_us != 0)
+        return;
+    request->first_sent_us = now_us;
+    if (!router_is_canary(request->client))
+        metrics_observe_us(&self->metrics.queue_wait, now_us - request->arrived_us);
+}
+
 static bool batch_send(struct router *self, uint64_t now_us, const struct schedule_batch *batch)
 {
     struct router_batch *entry = &self->batches[self->batch_count];
@@ -129,7 +141,8 @@ static bool batch_send(struct router *self, uint64_t now_us, const struct schedu
         return false;
     }
     for (size_t i = 0; i < batch->item_count; i++)
-        ((struct router_request *)batch->items[i].sequence->owner)->started = true;
+        count_sent(self, now_us, batch->items[i].sequence->owner, batch->items[i].token_count);
+    metrics_add(&self->metrics.batches, 1);
     schedule_sent(self->schedule, batch);
     self->batch_id_newest++;
     self->batch_count++;
@@ -160,6 +173,7 @@ static void send_suspect(struct router *self, uint64_t now_us, const struct rout
         .suspect = {.epoch = self->plan.epoch,
             .batch_id = batch->batch_id,
             .waited_ms = waited_ms < UINT32_MAX ? (uint32_t)waited_ms : UINT32_MAX}};
+    metrics_add(&self->metrics.suspects, 1);
     self->sink.send_coordinator(self->sink.context, &message);
 }
 
@@ -173,6 +187,7 @@ static void batch_fail(
 {
     struct router_batch batch = self->batches[index];
     self->batches[index].released = NULL; /* ours now */
+    metrics_add(blame ? &self->metrics.steps_refused : &self->metrics.steps_lost, 1);
     batch_remove(self, index);
     schedule_announce_again(self->schedule, batch.released, batch.released_count);
     base_free(batch.released);
@@ -266,6 +281,10 @@ void router_result(struct router *self, uint64_t now_us, const struct wire_resul
                          : took_us;
     self->repeated_count = 0;
     self->progress_us = now_us;
+    self->round_epoch = self->plan.epoch;
+    metrics_observe_us(&self->metrics.round, now_us - batch.sent_us);
+    for (size_t i = 0; i < result->hop_count && i < LIMIT_STAGES_MAX; i++)
+        metrics_observe_us(&self->metrics.hops[i], result->hop_us[i]);
     batch_take(self, now_us, &batch, result, tensor);
     router_pump(self, now_us);
 }

@@ -104,8 +104,7 @@ static enum router_sent send_tokens(struct router *self, struct router_request *
             .token_count = outbox->token_count,
             .choice = request->choice,
             .text = {(const uint8_t *)outbox->text, outbox->text_bytes}}};
-    enum router_sent sent =
-        self->sink.send_client(self->sink.context, request->client, &message, NULL, 0);
+    enum router_sent sent = router_send_client(self, request->client, &message, NULL, 0);
     if (sent == ROUTER_SENT) {
         request->partial_sequence++;
         outbox->token_count = outbox->top_count = outbox->text_bytes = 0;
@@ -126,8 +125,8 @@ static enum router_sent send_score(
             .vocab_size = has_tensor ? self->plan.vocab_size : 0,
             .logprobs = part->logprobs,
             .logprob_count = part->logprob_count}};
-    enum router_sent sent = self->sink.send_client(self->sink.context, request->client, &message,
-        has_tensor ? part->tensor : NULL, has_tensor ? bytes : 0);
+    enum router_sent sent = router_send_client(
+        self, request->client, &message, has_tensor ? part->tensor : NULL, has_tensor ? bytes : 0);
     if (sent == ROUTER_SENT)
         request->partial_sequence++;
     return sent;
@@ -183,7 +182,7 @@ void router_flush(struct router *self, uint64_t now_us, struct router_request *r
             message.final.choices_open = group->choices_open - 1;
             message.final.total_completion_tokens = group->completion_tokens;
         }
-        sent = self->sink.send_client(self->sink.context, request->client, &message, NULL, 0);
+        sent = router_send_client(self, request->client, &message, NULL, 0);
         if (sent == ROUTER_SENT) {
             request->dead = true;
             if (group != NULL)
@@ -241,7 +240,7 @@ int router_emit_score(struct router *self, uint64_t now_us, struct router_reques
 static enum router_sent send_refusal(struct router *self, const struct router_refusal *refusal)
 {
     struct wire_message message = {.kind = WIRE_FINAL, .final = refusal->final};
-    return self->sink.send_client(self->sink.context, refusal->client, &message, NULL, 0);
+    return router_send_client(self, refusal->client, &message, NULL, 0);
 }
 
 void router_refuse(
@@ -250,6 +249,8 @@ void router_refuse(
     struct router_refusal refusal = {.client = client,
         .final = {.request_id = request_id, .finish_reason = WIRE_FINISH_ERROR, .error = *fault}};
     enum router_sent sent = send_refusal(self, &refusal);
+    if (!router_is_canary(client))
+        router_count_outcome(self, ROUTER_OUTCOME_REFUSED, fault->code);
     if (sent == ROUTER_CLIENT_GONE)
         router_drop_client(self, client);
     if (sent != ROUTER_SENT_NOT || self->refusal_count == ROUTER_REFUSALS_MAX)

@@ -3,12 +3,13 @@
  * router_admit.c: admission; router_requests.c: plans, deadlines and end; router_group.c: what the
  * choices of a request share; router_batch.c: micro-batches out and results in;
  * router_sample.c: logits to tokens and scores; router_emit.c: answers to clients;
- * router_plan.c: the plan that is served.
+ * router_plan.c: the plan that is served; router_canary.c: a token of our own.
  */
 #ifndef ROUTER_INTERNAL_H
 #define ROUTER_INTERNAL_H
 
 #include "router.h"
+#include "router_metrics.h"
 #include "schedule.h"
 #include "text_sampler.h"
 #include "text_stream.h"
@@ -68,8 +69,9 @@ struct router_request {
     bool is_score;
     struct router_group *group; /* of a GENERATE; shared */
 
-    uint64_t arrived_us, heard_us, first_token_us;
-    uint64_t deadline_us; /* 0: none */
+    uint64_t arrived_us, heard_us, first_token_us, last_token_us;
+    uint64_t first_sent_us; /* in its first micro-batch; 0: not yet */
+    uint64_t deadline_us;   /* 0: none */
 
     /* The token log: prompt, then what was generated. All that is needed to rebuild it. */
     uint32_t *tokens; /* owned [token_capacity] */
@@ -167,7 +169,23 @@ struct router {
     uint64_t coordinator_incarnation;
     uint32_t heartbeat_interval_ms;
     bool draining;
+
+    uint64_t round_epoch; /* of the plan that the last result went round on */
+    bool canary_open;
+    uint64_t canary_newest, canary_at_us; /* no new one before */
+    struct router_metrics metrics;
 };
+
+/* The number of no client. */
+#define ROUTER_CANARY_CLIENT UINT64_MAX
+
+/* ---- router_canary.c ---- */
+bool router_is_canary(uint64_t client);
+/* The sink's, for all but the canary. */
+enum router_sent router_send_client(struct router *self, uint64_t client,
+    const struct wire_message *message, const void *tensor, size_t bytes);
+void router_canary_tick(struct router *self, uint64_t now_us);
+uint64_t router_canary_next_us(const struct router *self);
 
 /* ---- router_admit.c ---- */
 void router_generate(
@@ -205,6 +223,8 @@ void router_requests_tick(struct router *self, uint64_t now_us);
 uint64_t router_requests_next_us(const struct router *self);
 void router_sweep(struct router *self); /* frees what is dead */
 void router_request_destroy(struct router_request **request_p);
+/* A user's request is over; code: of an error, else BASE_OK. */
+void router_count_outcome(struct router *self, enum router_outcome outcome, int code);
 struct wire_fault router_fault(int code, const char *node, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

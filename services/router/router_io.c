@@ -8,6 +8,7 @@
 #include "base_alloc.h"
 #include "base_clock.h"
 #include "base_log.h"
+#include "router_admin.h"
 #include "router_clients.h"
 #include "router_link.h"
 
@@ -22,6 +23,8 @@ struct router_io {
     struct net_socket *control, *clients_socket, *data;
     struct router_link link;
     struct router_clients clients;
+    struct router_admin admin;
+    bool coordinator_up;
     bool draining;
     uint64_t drain_until_us;
     bool stop;
@@ -126,6 +129,8 @@ static void take_control(struct router_io *self)
     unsigned lost = net_watch_take(self->control, &connected);
     if (lost > 0)
         base_log(BASE_LOG_WARN, "coordinator-lost", "endpoint=%s", self->options.coordinator);
+    if (lost > 0 || connected > 0)
+        self->coordinator_up = connected >= lost;
     if (connected > 0)
         router_coordinator_connected(self->core, base_clock_us());
     for (int i = 0; i < RECEIVE_BURST && net_receive(self->control, &inbound) == BASE_OK; i++) {
@@ -205,6 +210,7 @@ static void take_signal(struct router_io *self, int fd)
         return;
     }
     self->draining = true;
+    admin_set_stopping(self->admin.admin);
     self->drain_until_us = base_clock_us() + (uint64_t)(self->options.grace_s * 1e6);
     router_drain(self->core);
 }
@@ -245,8 +251,14 @@ static void say_goodbye(struct router_io *self)
     on_send_coordinator(self, &message);
 }
 
-void router_io_run(struct router_io *self)
+int router_io_register(struct router_io *self, struct metrics *metrics, struct base_error *err)
 {
+    return router_admin_register(&self->admin, self->core, metrics, err);
+}
+
+void router_io_run(struct router_io *self, struct admin *admin)
+{
+    self->admin.admin = admin;
     int signal_fd = net_context_signal_fd(self->context);
     while (!is_done(self)) {
         struct net_poll_item items[7] = {{.fd = signal_fd}, {.socket = self->control},
@@ -266,6 +278,7 @@ void router_io_run(struct router_io *self)
         take_link(self);
         take_clients(self);
         router_tick(self->core, base_clock_us());
+        router_admin_update(&self->admin, self->core, base_clock_us(), self->coordinator_up);
     }
     router_stop(self->core, base_clock_us());
     say_goodbye(self);

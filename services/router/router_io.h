@@ -22,9 +22,15 @@ struct router_io_options {
 int router_io_new(struct net_context *context, const struct router_io_options *options,
     const struct text_tokenizer *tokenizer, struct router_io **ret, struct base_error *err);
 
+struct admin;
+struct metrics;
+
+/* Registers what the router counts; before admin_start(). As metrics_register(). */
+int router_io_register(struct router_io *self, struct metrics *metrics, struct base_error *err);
+
 /* Serves until SIGINT or SIGTERM, then until running requests are done, grace_s passed or a second
- * signal came; says goodbye to the coordinator. */
-void router_io_run(struct router_io *self);
+ * signal came; says goodbye to the coordinator. admin is borrowed; may be NULL. */
+void router_io_run(struct router_io *self, struct admin *admin);
 void router_io_destroy(struct router_io **self_p);
 
 #endif

@@ -27,6 +27,7 @@ static void become_unavailable(struct router *self, uint64_t now_us, const struc
 {
     deactivate(self, now_us);
     self->unavailable = *fault;
+    metrics_add(&self->metrics.unavailable, 1);
     end_all(self, now_us, fault);
 }
 
@@ -73,6 +74,8 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
     memcpy(self->plan.reason, plan->reason, sizeof(self->plan.reason));
     memcpy(self->plan.last_node, plan->stages[plan->stage_count - 1].node_id, LIMIT_NAME_BYTES);
     self->unavailable = (struct wire_fault){0};
+    self->canary_at_us = 0;
+    metrics_add(&self->metrics.plans, 1);
     self->hold_until_us = 0;
     self->link_full = false;
     self->repeated_count = 0;
@@ -80,8 +83,11 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
         struct router_request *request = self->requests[i];
         if (request->ended)
             continue;
-        if (request->started)
+        if (request->started) {
             request->resume_count++;
+            if (!router_is_canary(request->client))
+                metrics_add(&self->metrics.resumes, 1);
+        }
         request->started = false;
         router_request_fit(self, now_us, request);
     }

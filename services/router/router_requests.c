@@ -46,6 +46,29 @@ void router_sweep(struct router *self)
     self->request_count = kept;
 }
 
+void router_count_outcome(struct router *self, enum router_outcome outcome, int code)
+{
+    int index = code - BASE_ERR_FIRST_ - 1;
+    metrics_add(&self->metrics.outcomes[outcome], 1);
+    if (code != BASE_OK && index >= 0 && index < ROUTER_CODE_COUNT)
+        metrics_add(&self->metrics.errors[index], 1);
+}
+
+static void count_end(struct router *self, uint64_t now_us, const struct router_request *request)
+{
+    static const enum router_outcome outcomes[] = {[WIRE_FINISH_STOP] = ROUTER_OUTCOME_STOP,
+        [WIRE_FINISH_LENGTH] = ROUTER_OUTCOME_LENGTH,
+        [WIRE_FINISH_CANCELLED] = ROUTER_OUTCOME_CANCELLED,
+        [WIRE_FINISH_ERROR] = ROUTER_OUTCOME_ERROR};
+    const struct wire_final *final = &request->final;
+    if (router_is_canary(request->client))
+        return;
+    router_count_outcome(self, outcomes[final->finish_reason], final->error.code);
+    metrics_add(&self->metrics.prompt_tokens, final->prompt_tokens);
+    metrics_add(&self->metrics.completion_tokens, final->completion_tokens);
+    metrics_observe_us(&self->metrics.total, now_us - request->arrived_us);
+}
+
 void router_end(struct router *self, uint64_t now_us, struct router_request *request,
     enum wire_finish_reason reason, const struct wire_fault *fault)
 {
@@ -69,6 +92,7 @@ void router_end(struct router *self, uint64_t now_us, struct router_request *req
         request->group->completion_tokens += request->final.completion_tokens;
     if (reason == WIRE_FINISH_ERROR)
         request->final.error = *fault;
+    count_end(self, now_us, request);
     router_flush(self, now_us, request);
 }
 
@@ -78,6 +102,8 @@ void router_drop_client(struct router *self, uint64_t client)
         struct router_request *request = self->requests[i];
         if (request->client != client)
             continue;
+        if (!request->ended && !request->dead)
+            router_count_outcome(self, ROUTER_OUTCOME_GONE, BASE_OK);
         schedule_remove(self->schedule, &request->sequence);
         request->ended = request->dead = true;
     }

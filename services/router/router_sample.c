@@ -162,6 +162,18 @@ static bool ends(const struct router_request *request, uint32_t id)
     return false;
 }
 
+static void count_token(struct router *self, uint64_t now_us, struct router_request *request)
+{
+    bool is_first = request->first_token_us == 0;
+    if (is_first)
+        request->first_token_us = now_us;
+    uint64_t since_us = is_first ? request->arrived_us : request->last_token_us;
+    request->last_token_us = now_us;
+    if (!router_is_canary(request->client))
+        metrics_observe_us(is_first ? &self->metrics.first_token : &self->metrics.between_tokens,
+            now_us - since_us);
+}
+
 /* Appends the token to log and answer; ends the request when it is the last. */
 static int push_token(struct router *self, uint64_t now_us, struct router_request *request,
     const struct wire_token_part *part)
@@ -176,8 +188,7 @@ static int push_token(struct router *self, uint64_t now_us, struct router_reques
         return rc;
     request->tokens[sequence->length] = part->token_id;
     schedule_append(self->schedule, sequence);
-    if (request->first_token_us == 0)
-        request->first_token_us = now_us;
+    count_token(self, now_us, request);
     if (!is_end && !stopped && sequence->length < sequence->limit) {
         router_request_want(self, request);
         router_flush(self, now_us, request);

@@ -6,11 +6,14 @@
 #include "base_queue.h"
 #include "config.h"
 #include "keys.h"
+#include "metrics_process.h"
 #include "model.h"
 #include "net.h"
+#include "net_metrics.h"
 #include "tensor_attention.h"
 #include "tensor_matrix.h"
 #include "tensor_pool.h"
+#include "worker_admin.h"
 #include "worker_compute.h"
 #include "worker_control_io.h"
 #include "worker_data_io.h"
@@ -53,6 +56,10 @@ struct daemon {
     struct wire_register identity;
     struct wire_rate rates[LIMIT_RATES_MAX];
     struct keys_identity key;
+    struct worker_admin admin;
+    struct metrics_process process;
+    struct metrics *metrics;
+    struct admin *port;
 };
 
 #define ROW_COUNT    16 /* of our own */
@@ -255,7 +262,8 @@ static int start_threads(struct daemon *self, struct base_error *err)
         .advertise = s->advertise,
         .identity = self->identity,
         .batch_tokens_max = s->batch_tokens_max,
-        .fast_float = s->fast_float};
+        .fast_float = s->fast_float,
+        .admin = &self->admin};
     rc = worker_data_new(&options, &self->data, err);
     if (rc != BASE_OK)
         return rc;
@@ -269,12 +277,39 @@ static int start_threads(struct daemon *self, struct base_error *err)
     return rc == BASE_OK ? worker_control_start(self->control, err) : rc;
 }
 
+#define ADMIN_PORT 7601
+
+/* The admin port, and what it tells: early, since measuring and mapping take their time. */
+static int open_admin(struct daemon *self, struct base_error *err)
+{
+    int rc = metrics_new(&self->metrics);
+
+    if (rc != BASE_OK)
+        return base_error_set(err, rc, "metrics");
+    rc = metrics_process_register(
+        &self->process, self->metrics, LAYERMESH_VERSION, tensor_isa_name(), err);
+    if (rc == BASE_OK)
+        rc = net_metrics_register(self->context, self->metrics, err);
+    if (rc == BASE_OK)
+        rc = worker_admin_register(&self->admin, self->metrics, err);
+    const struct admin_options options = {.listen = self->settings.config.admin_listen,
+        .usual_port = ADMIN_PORT,
+        .metrics = self->metrics,
+        .process = &self->process};
+    if (rc == BASE_OK)
+        rc = admin_start(&options, &self->port, err);
+    self->admin.admin = self->port;
+    return rc;
+}
+
 static int start(struct daemon *self, struct base_error *err)
 {
     int rc = net_context_new(&self->context, err);
     if (rc == BASE_OK)
         rc = keys_secure(self->context, self->settings.key, WIRE_ROLE_WORKER, true,
             self->settings.insecure, &self->key, err);
+    if (rc == BASE_OK)
+        rc = open_admin(self, err);
     if (rc == BASE_OK)
         rc = model_open(self->settings.model, &self->model, err);
     if (rc != BASE_OK)
@@ -286,6 +321,8 @@ static int start(struct daemon *self, struct base_error *err)
     if (rc != BASE_OK)
         return base_error_set(err, rc, "%u compute threads", threads);
     rc = describe(self, err);
+    metrics_set(&self->admin.memory_bytes, (double)self->identity.memory_bytes);
+    metrics_set(&self->admin.threads, self->identity.thread_count);
     return rc == BASE_OK ? start_threads(self, err) : rc;
 }
 
@@ -354,6 +391,8 @@ static void stop(struct daemon *self, int status)
     tensor_pool_destroy(&self->pool);
     base_free((void *)self->identity.model.layers);
     model_close(&self->model);
+    admin_stop(&self->port);
+    metrics_destroy(&self->metrics);
     net_context_destroy(&self->context);
 }
 

@@ -18,6 +18,7 @@ int worker_new(
     if (self == NULL)
         return BASE_NOMEM;
     self->options = *options;
+    self->metrics = options->metrics != NULL ? options->metrics : &self->own_metrics;
     self->sink = *sink;
     self->heartbeat_interval_ms = HEARTBEAT_DEFAULT_MS;
     for (size_t i = 0; i < WORKER_STEPS_MAX; i++)
@@ -257,6 +258,46 @@ void worker_coordinator_message(
     default: /* PROBE needs no answer; others are not for workers */
         break;
     }
+}
+
+bool worker_is_ready(const struct worker *self, char *ret_text, size_t text_bytes)
+{
+    const struct worker_slot *slot = self->serving != NULL ? self->serving : self->pending;
+    const struct wire_stage *stage = slot != NULL ? &slot->plan.stages[slot->index] : NULL;
+    bool is_registered = self->membership == WORKER_REGISTERED;
+
+    if (self->membership == WORKER_REFUSED)
+        (void)snprintf(ret_text, text_bytes, "refused: %s", self->refusal.text);
+    else if (self->draining)
+        (void)snprintf(ret_text, text_bytes, "draining");
+    else if (self->serving != NULL)
+        (void)snprintf(ret_text, text_bytes, "serving layers %u..%u of epoch %llu%s",
+            stage->layer_first, stage->layer_first + stage->layer_count - 1,
+            (unsigned long long)slot->plan.epoch, is_registered ? "" : ", without a coordinator");
+    else if (slot != NULL && slot->state == WORKER_LOAD_FAILED)
+        (void)snprintf(ret_text, text_bytes, "load failed: %s", slot->error.text);
+    else if (slot != NULL)
+        (void)snprintf(ret_text, text_bytes, "loading layers %u..%u of epoch %llu: %.0f %%",
+            stage->layer_first, stage->layer_first + stage->layer_count - 1,
+            (unsigned long long)slot->plan.epoch, 100 * slot->progress);
+    else
+        (void)snprintf(
+            ret_text, text_bytes, "%s", is_registered ? "spare: no stage" : "not registered yet");
+    if (self->membership == WORKER_REFUSED || self->draining)
+        return false;
+    return self->serving != NULL || (slot == NULL && is_registered);
+}
+
+void worker_gauges(const struct worker *self, struct worker_metrics *metrics)
+{
+    const struct worker_slot *slot = self->serving;
+
+    metrics_set(&metrics->queued, (double)self->entry_count);
+    metrics_set(&metrics->credits, slot != NULL ? slot->upstream_left : 0);
+    metrics_set(&metrics->pages_total, slot != NULL ? slot->kv_pages_total : 0);
+    metrics_set(&metrics->pages_used, slot != NULL ? slot->pages_used : 0);
+    metrics_set(&metrics->epoch, slot != NULL ? (double)slot->plan.epoch : 0);
+    metrics_set(&metrics->layers, slot != NULL ? slot->plan.stages[slot->index].layer_count : 0);
 }
 
 uint64_t worker_epoch(const struct worker *self)

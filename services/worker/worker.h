@@ -9,10 +9,12 @@
 #include "wire_message.h"
 
 struct worker;
+struct worker_metrics;
 
 struct worker_options {
     struct wire_register
         identity; /* sent at registration; pointers borrowed for the worker's life */
+    struct worker_metrics *metrics; /* where to count; borrowed; NULL: nowhere that is seen */
 };
 
 /* Where the next message goes. */
@@ -82,6 +84,11 @@ bool worker_is_drained(const struct worker *self);
 /* Why the coordinator will not have this worker (UNSUPPORTED, INVALID, DENIED): nothing is tried
  * any more. NULL: it was not refused. */
 const struct wire_fault *worker_refusal(const struct worker *self);
+
+/* Whether it does its part, as stage or as spare, and what there is to say about it. */
+bool worker_is_ready(const struct worker *self, char *ret_text, size_t text_bytes);
+/* Brings the gauges of *metrics up to date. */
+void worker_gauges(const struct worker *self, struct worker_metrics *metrics);
 
 /* For tests and the simulator's invariants. */
 uint64_t worker_epoch(const struct worker *self); /* being served; 0: none */

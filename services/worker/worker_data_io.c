@@ -5,6 +5,7 @@
 #include "base_log.h"
 #include "base_queue.h"
 #include "worker.h"
+#include "worker_admin.h"
 #include "worker_compute.h"
 #include "worker_control_io.h"
 #include "worker_link.h"
@@ -244,6 +245,7 @@ static void on_event(struct worker_data *self, struct worker_event *event)
         self->stop = true;
         break;
     case WORKER_EVENT_DRAIN:
+        admin_set_stopping(self->options.admin->admin);
         self->draining = true;
         worker_drain(self->core, now_ms);
         break;
@@ -357,13 +359,15 @@ static void serve(struct worker_data *self)
         worker_link_service(self->next);
         worker_link_service(self->router);
         worker_tick(self->core, base_clock_ms());
+        worker_admin_update(self->options.admin, self->core, base_clock_ms(), self->connected);
         look_for_end(self);
     }
 }
 
 static int open_all(struct worker_data *self, struct base_error *err)
 {
-    struct worker_options options = {.identity = self->options.identity};
+    struct worker_options options = {
+        .identity = self->options.identity, .metrics = &self->options.admin->cells};
     struct worker_sink sink = {self, on_send_coordinator, on_load, on_activate, on_run, on_link,
         on_send_next, on_send_router, on_grant};
     struct worker_link_options link = {.context = self->options.context,

@@ -7,6 +7,7 @@
 
 struct base_queue;
 struct net_context;
+struct worker_admin;
 struct worker_compute;
 struct worker_control;
 struct worker_data;
@@ -25,6 +26,7 @@ struct worker_data_options {
     struct wire_register identity; /* data_endpoint is filled once bound */
     uint32_t batch_tokens_max;
     bool fast_float;
+    struct worker_admin *admin; /* the data thread's from now on */
 };
 
 /* Starts the thread; WORKER_NOTICE_READY or _FAILED says how it went. */

@@ -4,6 +4,7 @@
 
 #include "base_arena.h"
 #include "worker.h"
+#include "worker_metrics.h"
 
 /* Steps that may wait here: the widest window that is ever granted, see worker_window(). */
 #define WORKER_STEPS_MAX (LIMIT_STAGES_MAX + 2)
@@ -73,6 +74,9 @@ struct worker {
     uint64_t last_progress_ms;
 
     bool draining, drained;
+
+    struct worker_metrics *metrics; /* the caller's, or our own */
+    struct worker_metrics own_metrics;
 };
 
 /* worker.c */

@@ -188,6 +188,7 @@ void worker_activate(struct worker *self, uint64_t now_ms)
     self->serving = self->pending;
     self->pending = NULL;
     self->last_progress_ms = now_ms;
+    metrics_add(&self->metrics->activations, 1);
     self->sink.activate(self->sink.context, self->serving->plan.epoch);
     link_hops(self);
     worker_beat(self, now_ms);
@@ -302,12 +303,14 @@ void worker_loaded(struct worker *self, uint64_t now_ms, uint64_t epoch, uint32_
     if (error != NULL && error->code != BASE_OK) {
         slot->state = WORKER_LOAD_FAILED;
         slot->error = *error;
+        metrics_add(&self->metrics->loads_failed, 1);
         if (slot->error.node[0] == 0)
             memcpy(slot->error.node, self->options.identity.node_id, LIMIT_NAME_BYTES);
         worker_send_status(self, now_ms);
         return;
     }
     slot->state = WORKER_LOAD_READY;
+    metrics_add(&self->metrics->loads_ok, 1);
     slot->progress = 1.0;
     slot->kv_pages_total = kv_pages_total;
     worker_beat(self, now_ms);

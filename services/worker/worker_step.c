@@ -118,6 +118,7 @@ static void send_step_error(
         .step_error = {.epoch = epoch, .batch_id = batch_id, .error = *error}};
 
     memcpy(message.step_error.error.node, self->options.identity.node_id, LIMIT_NAME_BYTES);
+    metrics_add(&self->metrics->step_errors, 1);
     self->sink.send_router(self->sink.context, &message);
 }
 
@@ -202,6 +203,10 @@ static void measure(struct worker *self, const struct wire_step *step, uint32_t 
         positions +=
             sequence->token_count * (sequence->first_position + (sequence->token_count + 1) / 2.0);
     }
+    metrics_add(&self->metrics->steps, 1);
+    metrics_add(&self->metrics->tokens, step->token_count);
+    metrics_add(&self->metrics->busy_us, compute_us);
+    metrics_observe_us(&self->metrics->step, compute_us);
     average(&self->step_ms, compute_us / 1000.0, is_first);
     average(&self->step_tokens, step->token_count, is_first);
     average(&self->step_context, positions / step->token_count, is_first);

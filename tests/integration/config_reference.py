@@ -26,7 +26,7 @@ for name in DAEMONS:
     check(printed == reference.read_text(encoding='utf-8'),
           f'{reference} is not what the program says: write it anew with layermesh-{name} --print-config')
     check(daemon(name, '--config', reference, '--print-config')[0] == printed, name, 'reads its reference otherwise')
-    daemon(name, '--config', reference, *REQUIRED[name], '--check')
+    daemon(name, '--config', reference, *REQUIRED[name], '--insecure', '--check')
     daemon(name, '--config', SOURCE / 'deploy/examples' / f'{name}.yaml', '--check')
     help_text = daemon(name, '--help')[0]
     for line in printed.splitlines():
@@ -39,7 +39,7 @@ with tempfile.TemporaryDirectory() as folder:
     for text, place, word in (('max-running: 4\nmax-walking: 5\n', ':2:', 'max-walking'),
                               ('max-running: many\n', ':1:', 'many'), ('max-running: 9999\n', ':1:', '256'),
                               ('max-running: 4\n\nmax-running: 4\n', ':3:', 'max-running'),
-                              ('listen: tcp://192.0.2.1:7500\n', '', '--insecure'), ('log-level: loud\n', '', 'loud'),
+                              ('listen: tcp://192.0.2.1:7500\n', '', '--key'), ('log-level: loud\n', '', 'loud'),
                               ('admin-listen: nowhere\n', '', 'nowhere')):
         path.write_text(text, encoding='utf-8')
         err = daemon('router', '--config', path, *REQUIRED['router'], '--check', code=2)[1]
