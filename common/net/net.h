@@ -146,8 +146,8 @@ uint64_t net_refused_count(const struct net_socket *self);
 int net_watch(struct net_socket *self, struct base_error *err);
 unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected);
 
-/* Whether the last try to connect ended because our key is not admitted there. As the watch was taken
- * last. */
+/* Whether the last try to connect ended in the handshake: our key is not admitted there, or who is
+ * there is not whose key we expect. As the watch was taken last; trying goes on. */
 bool net_was_refused(const struct net_socket *self);
 
 /* One thing to wait for: a socket, the watch of a socket, or a descriptor. */

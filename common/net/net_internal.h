@@ -47,6 +47,7 @@ struct net_socket {
                       * its first connection cannot be missed; a ROUTER once it is watched */
     bool is_watched; /* the owner takes the events; else they are forgotten with each send */
     bool is_router;
+    uint64_t retry_ms; /* DEALER: when to connect again after a refusal; 0: not due */
     bool was_refused; /* our key, by the last handshake */
     bool is_secure;   /* a bound socket whose peers are known by their keys */
     enum net_plane plane;
@@ -80,6 +81,8 @@ int net_ipc_claim(const char *path, struct base_error *err);
 
 /* Opens the monitor. Returns BASE_OK or BASE_IO. */
 int net_watch_start(struct net_socket *self, struct base_error *err);
+/* Connects again when that is due. Returns how long until it is, 0: just done, -1: it is not. */
+int net_watch_retry(struct net_socket *self);
 /* Counts and forgets the events of a socket whose owner does not take them. */
 void net_watch_pass(struct net_socket *self);
 

@@ -16,6 +16,9 @@ int net_poll(struct net_poll_item *items, size_t item_count, int timeout_ms)
         if (items[i].socket != NULL) {
             waited[i].socket = items[i].watch ? items[i].socket->monitor : items[i].socket->zmq;
             base_assert(!items[i].watch || items[i].socket->is_watched);
+            const int retry_ms = net_watch_retry(items[i].socket);
+            if (retry_ms >= 0 && (timeout_ms < 0 || retry_ms < timeout_ms))
+                timeout_ms = retry_ms;
         }
         items[i].ready = false;
     }

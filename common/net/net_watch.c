@@ -11,6 +11,8 @@
 
 /* What settle() waits, whatever it sees. */
 #define SETTLE_MS 3
+/* Between a refusal and the next try. */
+#define RETRY_MS 200
 
 #define WATCHED_EVENTS                                                                             \
     (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                        \
@@ -102,14 +104,36 @@ static unsigned take_events(struct net_socket *self, unsigned *ret_connected)
             self->failed_count--; /* was never a connection for us */
         else
             lost++;
-        if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED || event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH)
-            self->was_refused = event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+        if (event != ZMQ_EVENT_DISCONNECTED)
+            self->was_refused = event != ZMQ_EVENT_HANDSHAKE_SUCCEEDED;
+        if (!self->is_router && (event == ZMQ_EVENT_HANDSHAKE_FAILED_AUTH ||
+                                    event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL))
+            self->retry_ms = base_clock_ms() + RETRY_MS;
         /* One with a key that is not admitted is counted by the handler of keys. */
         if (self->is_secure && (event == ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL ||
                                    event == ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL))
             net_refuse_count(self->context, NET_REFUSED_HANDSHAKE, self->endpoint);
     }
     return lost;
+}
+
+/*
+ * After a refusal libzmq 4.3.4 never tries again by itself; but a key may be admitted a moment later,
+ * since the news of it and its bearer come on different ways.
+ */
+int net_watch_retry(struct net_socket *self)
+{
+    const uint64_t now_ms = base_clock_ms();
+
+    if (self->retry_ms == 0)
+        return -1;
+    if (now_ms < self->retry_ms)
+        return (int)(self->retry_ms - now_ms);
+    self->retry_ms = 0;
+    (void)zmq_disconnect(self->zmq, self->endpoint);
+    if (zmq_connect(self->zmq, self->endpoint) != 0)
+        self->retry_ms = now_ms + RETRY_MS;
+    return 0;
 }
 
 bool net_was_refused(const struct net_socket *self)

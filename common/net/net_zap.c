@@ -130,6 +130,7 @@ static void judge(
         memcpy(ret, key, sizeof(key));
 }
 
+/* "400", so that the peer is told; on "300" libzmq would leave it waiting for its timeout. */
 static void answer(void *zmq, const struct request *request, const char *user)
 {
     const char *code = user[0] != 0 ? "200" : "400";

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define ASK_AGAIN_MS 50
+#define REFUSED_MS   1000 /* a key that was just issued may not be known there yet */
 
 int cli_admin_open(struct cli_admin *self, struct base_error *err)
 {
@@ -77,7 +78,7 @@ const struct wire_status_reply *cli_admin_query(struct cli_admin *self, struct b
             *err = self->refusal;
             return NULL;
         }
-        if (net_was_refused(self->socket)) {
+        if (net_was_refused(self->socket) && base_clock_ms() - started_ms >= REFUSED_MS) {
             (void)base_error_set(err, BASE_DENIED,
                 "the coordinator at %s does not admit the key %s", self->coordinator, self->key);
             return NULL;

@@ -7,7 +7,7 @@
 
 #include "net.h"
 
-#define COORDINATOR_KEYS_CHECK_MS 500 /* between looks at the store */
+#define COORDINATOR_KEYS_CHECK_MS 200 /* between looks at the store */
 
 struct coordinator_keys;
 

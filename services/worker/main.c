@@ -18,6 +18,7 @@
 #include "worker_control_io.h"
 #include "worker_data_io.h"
 #include "worker_event.h"
+#include "worker_join.h"
 #include "worker_loader.h"
 #include "worker_machine.h"
 #include <inttypes.h>
@@ -38,7 +39,11 @@ struct settings {
     uint64_t memory_bytes;
     uint32_t threads, probe_ms, batch_tokens_max;
     double grace_s;
-    const char *key;
+    const char *key, *join;
+    struct keys_token token; /* how to join; coordinator "": there is a key already */
+    char node_name[LIMIT_NAME_BYTES];
+    char key_path[KEYS_PATH_BYTES];
+    char coordinator_name[LIMIT_ENDPOINT_BYTES]; /* that the token or the key names */
     bool standby, fast_float, insecure, any_address;
 };
 
@@ -62,7 +67,7 @@ struct daemon {
     struct admin *port;
 };
 
-#define ROW_COUNT    16 /* of our own */
+#define ROW_COUNT    17 /* of our own */
 #define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 static void list_options(struct settings *s, struct base_option *ret)
@@ -96,7 +101,11 @@ static void list_options(struct settings *s, struct base_option *ret)
         {"grace-s", 0, BASE_OPTION_F64, &s->grace_s, 0, 3600, "SECONDS", NULL,
             "Longest wait after SIGTERM for the stage to move elsewhere; a second signal ends it."},
         {"key", 0, BASE_OPTION_STRING, &s->key, 0, 0, "FILE", "LAYERMESH_KEY",
-            "Key of this worker, from 'layermesh keys issue': TCP is encrypted."},
+            "Key of this worker, from 'layermesh keys issue' or --join: TCP is encrypted (default: "
+            "~/.layermesh/NODE-ID.key if that exists)."},
+        {"join", 0, BASE_OPTION_STRING, &s->join, 0, 0, "TOKEN", "LAYERMESH_JOIN",
+            "Line from 'layermesh keys token': has a new key admitted and keeps it in the --key "
+            "file; later starts need no token."},
         {"insecure", 0, BASE_OPTION_FLAG, &s->insecure, 0, 0, NULL, "LAYERMESH_INSECURE",
             "Without --key: allow plain TCP, for a network that you trust."},
         {"insecure-any-address", 0, BASE_OPTION_FLAG, &s->any_address, 0, 0, NULL,
@@ -107,10 +116,50 @@ static void list_options(struct settings *s, struct base_option *ret)
     config_options(&s->config, ret + ROW_COUNT);
 }
 
+/*
+ * Finds out which key there is or how to get one, and which coordinator goes with it, before the
+ * other options are checked.
+ */
+static int find_key(struct settings *s, struct base_error *err)
+{
+    char host[LIMIT_HOST_BYTES];
+    struct keys_identity identity;
+    int rc = BASE_OK;
+
+    worker_machine_host(host, sizeof(host), s->node_name, sizeof(s->node_name));
+    const bool is_tcp = s->coordinator == NULL || net_endpoint_is_tcp(s->coordinator);
+    if (s->node_id == NULL)
+        s->node_id = s->node_name;
+    if (s->key == NULL && (s->join != NULL || (is_tcp && !s->insecure)) &&
+        worker_join_usual_path(s->node_id, s->key_path) &&
+        (s->join != NULL || access(s->key_path, F_OK) == 0))
+        s->key = s->key_path;
+    if (s->key == NULL)
+        return s->join == NULL
+                   ? BASE_OK
+                   : base_error_set(err, BASE_INVALID, "--join needs --key FILE to keep the key in");
+    if (s->join != NULL && access(s->key, F_OK) != 0) {
+        rc = keys_token_parse(s->join, &s->token, err);
+        memcpy(s->coordinator_name, s->token.coordinator, sizeof(s->coordinator_name));
+    } else {
+        rc = keys_identity_read(s->key, &identity, err);
+        if (rc == BASE_OK)
+            memcpy(s->coordinator_name, identity.coordinator, sizeof(s->coordinator_name));
+        keys_identity_forget(&identity);
+    }
+    if (rc == BASE_OK && s->coordinator == NULL && s->coordinator_name[0] != 0)
+        s->coordinator = s->coordinator_name;
+    return rc;
+}
+
 static int check_settings(const void *settings, struct base_error *err)
 {
-    const struct settings *s = settings;
+    /* Filled in here, because what follows depends on it. */
+    struct settings *s = (struct settings *)settings;
+    const int found = find_key(s, err);
 
+    if (found != BASE_OK)
+        return found;
     if (admin_listen_check(s->config.admin_listen, err) != BASE_OK)
         return BASE_INVALID;
 
@@ -194,6 +243,20 @@ static int measure(struct daemon *self, struct base_error *err)
     return probe.rc;
 }
 
+static int take_key(struct daemon *self, struct base_error *err)
+{
+    struct settings *s = &self->settings;
+    int rc = BASE_OK;
+
+    if (s->token.coordinator[0] != 0)
+        rc = worker_join(self->context, &s->token, s->node_id, s->key, err);
+    net_key_forget(&s->token.key);
+    if (rc != BASE_OK)
+        return base_error_prepend(err, rc, "--join");
+    return keys_secure(
+        self->context, s->key, WIRE_ROLE_WORKER, true, s->insecure, &self->key, err);
+}
+
 static int describe(struct daemon *self, struct base_error *err)
 {
     const struct settings *s = &self->settings;
@@ -212,8 +275,7 @@ static int describe(struct daemon *self, struct base_error *err)
         .standby = s->standby};
     worker_machine_host(
         identity->host, sizeof(identity->host), identity->node_id, sizeof(identity->node_id));
-    if (s->node_id != NULL)
-        (void)snprintf(identity->node_id, sizeof(identity->node_id), "%s", s->node_id);
+    (void)snprintf(identity->node_id, sizeof(identity->node_id), "%s", s->node_id);
     if (identity->memory_bytes == 0)
         identity->memory_bytes = worker_machine_memory();
     if (identity->memory_bytes == 0)
@@ -306,8 +368,7 @@ static int start(struct daemon *self, struct base_error *err)
 {
     int rc = net_context_new(&self->context, err);
     if (rc == BASE_OK)
-        rc = keys_secure(self->context, self->settings.key, WIRE_ROLE_WORKER, true,
-            self->settings.insecure, &self->key, err);
+        rc = take_key(self, err);
     if (rc == BASE_OK)
         rc = open_admin(self, err);
     if (rc == BASE_OK)
@@ -397,7 +458,7 @@ static void stop(struct daemon *self, int status)
 }
 
 static const struct config_program program = {"layermesh-worker", "LAYERMESH_WORKER_",
-    "--model FILE --coordinator ENDPOINT [OPTION]...\n"
+    "--model FILE (--coordinator ENDPOINT | --join TOKEN) [OPTION]...\n"
     "Holds layers of a model for a layermesh coordinator.",
     check_settings};
 

@@ -167,8 +167,10 @@ static void look_after_connection(struct worker_control *self)
     if (self->socket == NULL)
         open_socket(self);
     if (!self->connected && now_ms - self->reminded_ms > REMIND_INTERVAL_MS) {
-        base_log(
-            BASE_LOG_WARN, "no-coordinator", "endpoint=%s reason=\"still trying\"", self->endpoint);
+        base_log(BASE_LOG_WARN, "no-coordinator", "endpoint=%s reason=\"%s\"", self->endpoint,
+            self->socket != NULL && net_was_refused(self->socket)
+                ? "it does not admit our key, or has another one than expected"
+                : "still trying");
         self->reminded_ms = now_ms;
     }
 }
