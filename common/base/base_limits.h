@@ -79,6 +79,13 @@
 #define LIMIT_REGEX_STACK_BYTES    1048576
 #define LIMIT_REGEX_HEAP_KIB       262144
 
+#define LIMIT_HALF_OPEN          128       /* connections of a socket that said nothing yet */
+#define LIMIT_CONTROL_RATE       1000      /* messages a second of one peer; twice that at once */
+#define LIMIT_CLIENT_RATE        2000      /* the same, of a client */
+#define LIMIT_DATA_RATE          50000     /* the same, of a hop */
+#define LIMIT_BACKLOG_BYTES      33554432  /* that a peer sent and that form no whole message */
+#define LIMIT_BACKLOG_DATA_BYTES 268435456 /* the same, of a hop */
+
 #define LIMIT_ENVELOPE_BYTES   8
 #define LIMIT_CONTROL_BYTES    262144   /* packed control message */
 #define LIMIT_STEP_BYTES       1048576  /* packed step header */

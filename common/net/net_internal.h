@@ -40,6 +40,10 @@ struct net_context {
     struct net_traffic traffic;
 };
 
+#define NET_HANDSHAKE_MS 5000 /* a handshake that takes longer is ended by libzmq */
+
+struct net_guard;
+
 struct net_socket {
     struct net_context *context;
     void *zmq;
@@ -47,9 +51,10 @@ struct net_socket {
                       * its first connection cannot be missed; a ROUTER once it is watched */
     bool is_watched; /* the owner takes the events; else they are forgotten with each send */
     bool is_router;
-    uint64_t retry_ms; /* DEALER: when to connect again after a refusal; 0: not due */
-    bool was_refused; /* our key, by the last handshake */
-    bool is_secure;   /* a bound socket whose peers are known by their keys */
+    uint64_t retry_ms;       /* DEALER: when to connect again after a refusal; 0: not due */
+    bool was_refused;        /* our key, by the last handshake */
+    bool is_secure;          /* a bound socket whose peers are known by their keys */
+    struct net_guard *guard; /* of a bound TCP socket; else NULL */
     enum net_plane plane;
     uint64_t refused_count;
     unsigned failed_count;    /* handshakes that failed and whose disconnect is still to come */
@@ -83,6 +88,19 @@ int net_ipc_claim(const char *path, struct base_error *err);
 int net_watch_start(struct net_socket *self, struct base_error *err);
 /* Connects again when that is due. Returns how long until it is, 0: just done, -1: it is not. */
 int net_watch_retry(struct net_socket *self);
+/* Limits on what a peer costs (net_guard.c). Returns BASE_OK or BASE_NOMEM. */
+int net_guard_new(struct net_guard **ret);
+void net_guard_destroy(struct net_guard **self_p);
+/* A connection was accepted, or ended; fd is its descriptor. */
+void net_guard_accepted(struct net_socket *socket, int fd);
+void net_guard_closed(struct net_socket *socket, int fd);
+/* A frame came out of it. */
+void net_guard_frame(struct net_socket *socket, int fd, size_t bytes);
+/* Now and then: ends connections that send without end. */
+void net_guard_check(struct net_socket *socket);
+/* Whether this peer may send one more message now. *ret_tell: it should hear that it may not. */
+bool net_guard_allows(struct net_socket *socket, const struct net_peer *from,
+    const struct net_sender *who, bool *ret_tell);
 /* Counts and forgets the events of a socket whose owner does not take them. */
 void net_watch_pass(struct net_socket *self);
 

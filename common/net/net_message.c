@@ -153,8 +153,9 @@ int net_send(struct net_socket *self, const struct net_peer *to, const struct wi
  * Reads one whole message. Frames beyond frame_max are taken from the socket and forgotten one by
  * one. Returns how many frames it had; 0: nothing is waiting.
  */
-static size_t parts_receive(struct parts *self, void *zmq, size_t frame_max)
+static size_t parts_receive(struct parts *self, struct net_socket *socket, size_t frame_max)
 {
+    void *zmq = socket->zmq;
     zmq_msg_t surplus;
     size_t total = 0;
     bool more = true;
@@ -168,6 +169,8 @@ static size_t parts_receive(struct parts *self, void *zmq, size_t frame_max)
             bytes = zmq_msg_recv(frame, zmq, ZMQ_DONTWAIT);
         while (bytes < 0 && errno == EINTR);
         more = bytes >= 0 && zmq_msg_more(frame) != 0;
+        if (bytes >= 0 && socket->guard != NULL)
+            net_guard_frame(socket, zmq_msg_get(frame, ZMQ_SRCFD), (size_t)bytes);
         if (bytes >= 0)
             total++;
         if (bytes >= 0 && is_kept)
@@ -203,6 +206,7 @@ static size_t decode_bytes_max(size_t body_bytes)
 /* Why a message was not taken, as it is counted and as its sender is told. */
 struct reason {
     enum net_refusal refusal;
+    bool is_silent; /* it is not told: it was told of one like it */
     struct base_error err;
 };
 
@@ -288,7 +292,8 @@ static int receive_one(struct net_socket *self, struct net_inbound *ret, struct 
 {
     const size_t id_count = self->is_router ? 1 : 0;
     struct parts parts = {.count = 0};
-    const size_t total = parts_receive(&parts, self->zmq, id_count + FRAMES_MAX);
+    const size_t total = parts_receive(&parts, self, id_count + FRAMES_MAX);
+    bool is_told = false;
     int rc = BASE_OK;
 
     if (total == 0)
@@ -297,6 +302,12 @@ static int receive_one(struct net_socket *self, struct net_inbound *ret, struct 
     count_received(self, &parts, id_count);
     if (self->is_router)
         rc = take_sender(self, &parts, ret, why);
+    if (rc == BASE_OK && self->guard != NULL &&
+        !net_guard_allows(self, &ret->from, &ret->who, &is_told)) {
+        why->refusal = NET_REFUSED_RATE;
+        why->is_silent = !is_told;
+        rc = base_error_set(&why->err, BASE_DENIED, "more messages than one peer may send");
+    }
     if (rc == BASE_OK && (total < id_count + 2 || total > id_count + FRAMES_MAX)) {
         why->refusal = NET_REFUSED_FRAMES;
         rc = base_error_set(&why->err, BASE_MALFORMED, "message of %zu frames", total - id_count);
@@ -337,7 +348,8 @@ int net_receive(struct net_socket *self, struct net_inbound *ret)
             return rc;
         self->refused_count++;
         net_refuse_count(self->context, why.refusal, why.err.text);
-        tell_refusal(self, &inbound.from, &why.err);
+        if (!why.is_silent)
+            tell_refusal(self, &inbound.from, &why.err);
     }
     return BASE_AGAIN;
 }

@@ -6,7 +6,6 @@
 #include <sys/stat.h>
 #include <zmq.h>
 
-#define HANDSHAKE_MS       5000
 #define CONNECT_TIMEOUT_MS 3000
 #define RECONNECT_MS       50
 #define RECONNECT_MS_MAX   2000
@@ -50,7 +49,7 @@ static int configure(const struct net_socket *self, bool is_ipv6)
         {ZMQ_LINGER, self->plane == NET_PLANE_DATA ? 0 : LINGER_MS},
         {ZMQ_SNDHWM, messages},
         {ZMQ_RCVHWM, messages},
-        {ZMQ_HANDSHAKE_IVL, HANDSHAKE_MS},
+        {ZMQ_HANDSHAKE_IVL, NET_HANDSHAKE_MS},
         {ZMQ_CONNECT_TIMEOUT, CONNECT_TIMEOUT_MS},
         {ZMQ_RECONNECT_IVL, RECONNECT_MS},
         {ZMQ_RECONNECT_IVL_MAX, RECONNECT_MS_MAX},
@@ -153,8 +152,13 @@ static int open_socket(struct net_context *context, enum net_plane plane, bool i
     if (rc != BASE_OK)
         goto fail;
     if (is_router) {
-        if (self->is_secure) /* what fails to get in is counted from the start */
-            rc = net_watch_start(self, err);
+        if (parsed.scheme == NET_SCHEME_TCP) {
+            /* Who comes is looked after from the start. */
+            if (net_guard_new(&self->guard) != BASE_OK)
+                rc = base_error_set(err, BASE_NOMEM, "open %s: no memory", endpoint);
+            else
+                rc = net_watch_start(self, err);
+        }
         if (rc == BASE_OK)
             rc = bind_socket(self, endpoint, &parsed, err);
     } else {
@@ -211,6 +215,7 @@ void net_close(struct net_socket **self_p)
         (void)zmq_close(self->zmq);
         atomic_fetch_sub(&self->context->socket_count, 1);
     }
+    net_guard_destroy(&self->guard);
     base_arena_release(&self->encode);
     base_free(self);
     *self_p = NULL;

@@ -17,7 +17,7 @@
 #define WATCHED_EVENTS                                                                             \
     (ZMQ_EVENT_HANDSHAKE_SUCCEEDED | ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL |                        \
         ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL | ZMQ_EVENT_HANDSHAKE_FAILED_AUTH |                    \
-        ZMQ_EVENT_DISCONNECTED)
+        ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_ACCEPTED)
 
 int net_watch_start(struct net_socket *self, struct base_error *err)
 {
@@ -53,10 +53,11 @@ int net_watch(struct net_socket *self, struct base_error *err)
 }
 
 /* One event: its number in two bytes and a value, then a frame with the address. 0: none. */
-static unsigned take_event(void *monitor)
+static unsigned take_event(void *monitor, int *ret_value)
 {
     uint8_t head[6];
     uint16_t event;
+    int32_t value;
     char address[1];
 
     const int bytes = zmq_recv(monitor, head, sizeof(head), ZMQ_DONTWAIT);
@@ -66,6 +67,8 @@ static unsigned take_event(void *monitor)
     if (bytes != sizeof(head))
         return 0;
     memcpy(&event, head, sizeof(event));
+    memcpy(&value, head + sizeof(event), sizeof(value));
+    *ret_value = value;
     return event;
 }
 
@@ -93,9 +96,17 @@ static void settle(struct net_socket *self)
 static unsigned take_events(struct net_socket *self, unsigned *ret_connected)
 {
     unsigned lost = 0;
+    int value = 0;
 
     *ret_connected = 0;
-    for (unsigned event; (event = take_event(self->monitor)) != 0;) {
+    for (unsigned event; (event = take_event(self->monitor, &value)) != 0;) {
+        if (self->guard != NULL && event == ZMQ_EVENT_DISCONNECTED)
+            net_guard_closed(self, value);
+        if (event == ZMQ_EVENT_ACCEPTED) {
+            if (self->guard != NULL)
+                net_guard_accepted(self, value);
+            continue;
+        }
         if (event == ZMQ_EVENT_HANDSHAKE_SUCCEEDED)
             ++*ret_connected;
         else if (event != ZMQ_EVENT_DISCONNECTED)
@@ -147,6 +158,8 @@ void net_watch_pass(struct net_socket *self)
 
     if (self->monitor != NULL && !self->is_watched)
         (void)take_events(self, &connected);
+    if (self->guard != NULL)
+        net_guard_check(self);
 }
 
 unsigned net_watch_take(struct net_socket *self, unsigned *ret_connected)

@@ -135,9 +135,9 @@ static int find_key(struct settings *s, struct base_error *err)
         (s->join != NULL || access(s->key_path, F_OK) == 0))
         s->key = s->key_path;
     if (s->key == NULL)
-        return s->join == NULL
-                   ? BASE_OK
-                   : base_error_set(err, BASE_INVALID, "--join needs --key FILE to keep the key in");
+        return s->join == NULL ? BASE_OK
+                               : base_error_set(err, BASE_INVALID,
+                                     "--join needs --key FILE to keep the key in");
     if (s->join != NULL && access(s->key, F_OK) != 0) {
         rc = keys_token_parse(s->join, &s->token, err);
         memcpy(s->coordinator_name, s->token.coordinator, sizeof(s->coordinator_name));
@@ -253,8 +253,7 @@ static int take_key(struct daemon *self, struct base_error *err)
     net_key_forget(&s->token.key);
     if (rc != BASE_OK)
         return base_error_prepend(err, rc, "--join");
-    return keys_secure(
-        self->context, s->key, WIRE_ROLE_WORKER, true, s->insecure, &self->key, err);
+    return keys_secure(self->context, s->key, WIRE_ROLE_WORKER, true, s->insecure, &self->key, err);
 }
 
 static int describe(struct daemon *self, struct base_error *err)

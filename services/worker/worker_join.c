@@ -19,8 +19,7 @@ bool worker_join_usual_path(const char *node_id, char ret_path[KEYS_PATH_BYTES])
 
     if (home == NULL || home[0] == 0)
         return false;
-    const int length =
-        snprintf(ret_path, KEYS_PATH_BYTES, "%s/.layermesh/%s.key", home, node_id);
+    const int length = snprintf(ret_path, KEYS_PATH_BYTES, "%s/.layermesh/%s.key", home, node_id);
     return length > 0 && length < KEYS_PATH_BYTES;
 }
 
