@@ -2,6 +2,7 @@
 
 #include "text_number.h"
 #include <math.h>
+#include <string.h>
 
 /* ---- order ---- */
 
@@ -35,8 +36,11 @@ static bool by_surprise(const struct text_candidate *a, const struct text_candid
     return distance_a != distance_b ? distance_a < distance_b : text_cut_before(a, b);
 }
 
+/* The heap's functions are made once for each order: a call for each comparison costs as much. */
+#define EACH_ORDER static inline __attribute__((always_inline))
+
 /* Lets the candidate at `at` sink to its place in a heap whose root comes first in the order. */
-static void sink(
+EACH_ORDER void sink(
     struct text_candidate *heap, size_t count, size_t at, order_function *first, double mean)
 {
     struct text_candidate moving = heap[at];
@@ -51,7 +55,7 @@ static void sink(
     heap[at] = moving;
 }
 
-static void make_heap(
+EACH_ORDER void make_heap(
     struct text_candidate *items, size_t count, order_function *first, double mean)
 {
     for (size_t i = count / 2; i-- > 0;)
@@ -59,7 +63,7 @@ static void make_heap(
 }
 
 /* Moves the first of a heap of count candidates behind it. */
-static void take_first(
+EACH_ORDER void take_first(
     struct text_candidate *heap, size_t count, order_function *first, double mean)
 {
     struct text_candidate taken = heap[0];
@@ -108,47 +112,62 @@ static void keep(struct text_cut *self, size_t kept)
     self->count = self->ranked = kept;
 }
 
-double text_cut_weight(const struct text_candidate *candidate, float best, double temperature)
-{
-    /* Equal infinities have no difference. */
-    return candidate->logit == best
-               ? 1.0
-               : text_exp(((double)candidate->logit - (double)best) / temperature);
-}
-
 static float best_logit(struct text_cut *self)
 {
     return self->ranked > 0 ? self->items[self->count - 1].logit : self->items[0].logit;
 }
 
+/* What a candidate's weight is the exponential of. Equal infinities have no difference. */
+static double exponent_of(const struct text_candidate *candidate, float best, double temperature)
+{
+    return candidate->logit == best ? 0.0 : ((double)candidate->logit - (double)best) / temperature;
+}
+
+double text_cut_weight(const struct text_candidate *candidate, float best, double temperature)
+{
+    return text_exp(exponent_of(candidate, best, temperature));
+}
+
 /*
- * Sums from the back, so that what is ranked comes in order of rank. In front of it is a heap, whose
- * order follows from the candidates as well.
+ * Sum of weights, and of each weight times its exponent. From the back, so that what is ranked comes
+ * in order of rank; in front of it is a heap, whose order follows from the candidates as well.
  */
-double text_cut_total(struct text_cut *self, double temperature)
+static double sum_weights(struct text_cut *self, double temperature, double *ret_products)
 {
     float best = best_logit(self);
-    double total = 0.0;
+    double total = 0.0, products = 0.0;
 
-    for (size_t i = self->count; i-- > 0;)
-        total += text_cut_weight(&self->items[i], best, temperature);
+    for (size_t left = self->count; left > 0;) {
+        double exponents[TEXT_EXP_LANES] = {0}, weights[TEXT_EXP_LANES];
+        size_t lanes = left < TEXT_EXP_LANES ? left : TEXT_EXP_LANES;
+        for (size_t i = 0; i < lanes; i++)
+            exponents[i] = exponent_of(&self->items[left - 1 - i], best, temperature);
+        memcpy(weights, exponents, sizeof(weights));
+        text_exp_lanes(weights);
+        for (size_t i = 0; i < lanes; i++) {
+            total += weights[i];
+            products += weights[i] > 0.0 ? weights[i] * exponents[i] : 0.0;
+        }
+        left -= lanes;
+    }
+    *ret_products = products;
     return total;
+}
+
+double text_cut_total(struct text_cut *self, double temperature)
+{
+    double products;
+
+    return sum_weights(self, temperature, &products);
 }
 
 /* Entropy, and the sum of weights. */
 static double entropy(struct text_cut *self, double *ret_total)
 {
-    float best = best_logit(self);
-    double total = 0.0, sum = 0.0;
+    double products;
 
-    for (size_t i = self->count; i-- > 0;) {
-        double weight = text_cut_weight(&self->items[i], best, 1.0);
-        total += weight;
-        if (weight > 0.0 && self->items[i].logit != best)
-            sum += weight * ((double)self->items[i].logit - (double)best);
-    }
-    *ret_total = total;
-    return text_log(total) - sum / total;
+    *ret_total = sum_weights(self, 1.0, &products);
+    return text_log(*ret_total) - products / *ret_total;
 }
 
 double text_cut_entropy_share(struct text_cut *self)

@@ -23,31 +23,63 @@ void text_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ret[
     ret[3] = c3;
 }
 
-double text_exp(double x)
+/* 1 / 13!, 1 / 12! ... 1 / 0!: the Taylor series of exp in Horner form. |r| <= 0.35, so the first term
+ * that is left out is below 1e-17. */
+#define SERIES_FIRST (1.0 / 87178291200.0)
+static const double series[] = {1.0 / 6227020800.0, 1.0 / 479001600.0, 1.0 / 39916800.0,
+    1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0,
+    1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0};
+enum { SERIES_TERMS = sizeof(series) / sizeof(series[0]) };
+
+/* x = k ln 2 + r. */
+static inline double exp_reduce(double x, int *ret_k)
 {
     /* ln 2 in two parts, so that k * high is exact for the k that occur. */
     static const double high = 6.93147180369123816490e-01, low = 1.90821492927058770002e-10;
     static const double per_ln2 = 1.44269504088896338700e+00;
-    /* 1 / 13!, 1 / 12! ... 1 / 0! */
-    static const double inverse_factorials[] = {1.0 / 6227020800.0, 1.0 / 479001600.0,
-        1.0 / 39916800.0, 1.0 / 3628800.0, 1.0 / 362880.0, 1.0 / 40320.0, 1.0 / 5040.0, 1.0 / 720.0,
-        1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0};
 
-    if (!(x >= -708.0))
-        return 0.0;
-    if (x > 0.0)
-        x = 0.0;
-    int k = (int)(x * per_ln2 - 0.5); /* towards zero: the nearest integer */
-    double r = (x - k * high) - k * low;
-    double sum = 1.0 / 87178291200.0;
+    x = x >= -708.0 ? x : 0.0;
+    x = x > 0.0 ? 0.0 : x;
+    *ret_k = (int)(x * per_ln2 - 0.5); /* towards zero: the nearest integer */
+    return (x - *ret_k * high) - *ret_k * low;
+}
 
-    /* Taylor series, Horner form: |r| <= 0.35, so the first term left out is below 1e-17. */
-    for (int n = 0; n < 14; n++)
-        sum = sum * r + inverse_factorials[n];
-    uint64_t bits = (uint64_t)(k + 1023) << 52; /* 2^k; k >= -1022 */
+/* 2^k e^r for the x that was reduced. */
+static inline double exp_scale(double x, int k, double sum)
+{
+    uint64_t bits = (uint64_t)(k + 1023) << 52; /* k >= -1022 */
     double scale;
+
     memcpy(&scale, &bits, sizeof(scale));
-    return sum * scale;
+    return x >= -708.0 ? sum * scale : 0.0;
+}
+
+double text_exp(double x)
+{
+    int k;
+    double r = exp_reduce(x, &k), sum = SERIES_FIRST;
+
+    for (int n = 0; n < SERIES_TERMS; n++)
+        sum = sum * r + series[n];
+    return exp_scale(x, k, sum);
+}
+
+/* The same operations for each lane, side by side: the processor has something to do while it waits
+ * for the sum of one. */
+typedef double lanes __attribute__((vector_size(TEXT_EXP_LANES * sizeof(double))));
+
+void text_exp_lanes(double values[TEXT_EXP_LANES])
+{
+    lanes r = {0}, sum = {0};
+    int k[TEXT_EXP_LANES];
+
+    for (int i = 0; i < TEXT_EXP_LANES; i++)
+        r[i] = exp_reduce(values[i], &k[i]);
+    sum += SERIES_FIRST;
+    for (int n = 0; n < SERIES_TERMS; n++)
+        sum = sum * r + series[n];
+    for (int i = 0; i < TEXT_EXP_LANES; i++)
+        values[i] = exp_scale(values[i], k[i], sum[i]);
 }
 
 double text_log(double x)

@@ -11,6 +11,10 @@ void text_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t ret[
  * in the last bit between versions, and with it the token drawn. */
 double text_exp(double x);
 
+/* Each of the values becomes what text_exp() gives for it; several times faster. */
+#define TEXT_EXP_LANES 8
+void text_exp_lanes(double values[TEXT_EXP_LANES]);
+
 /* Natural logarithm of a positive finite x to about one unit in the last place; likewise. */
 double text_log(double x);
 

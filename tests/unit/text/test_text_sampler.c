@@ -53,6 +53,25 @@ Test(text_sampler, exp_is_exact_to_the_last_bits)
     }
 }
 
+Test(text_sampler, exp_of_many_is_exp_of_each)
+{
+    const double odd[TEXT_EXP_LANES] = {
+        0.0, -INFINITY, -708.0, -708.1, NAN, 1.0, INFINITY, -1e-300};
+    uint64_t state = 9;
+
+    for (int round = 0; round < 20000; round++) {
+        double values[TEXT_EXP_LANES], expected[TEXT_EXP_LANES];
+        for (int i = 0; i < TEXT_EXP_LANES; i++) {
+            values[i] = round == 0 ? odd[i]
+                                   : -(double)text_test_random(&state) / 2147483648.0 *
+                                         (round % 2 == 0 ? 400.0 : 3.0);
+            expected[i] = text_exp(values[i]);
+        }
+        text_exp_lanes(values);
+        cr_assert_eq(memcmp(values, expected, sizeof(values)), 0, "round %d", round);
+    }
+}
+
 /* Candidates with the ids 0, 1, 2... */
 static size_t fill(struct text_candidate *candidates, const float *logits, size_t count)
 {
