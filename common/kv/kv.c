@@ -8,6 +8,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#define HUGE_PAGE_BYTES ((size_t)2 << 20)
+
 struct kv {
     struct kv_options options;
     struct tensor_attention_layout layout; /* of one head in one page */
@@ -91,6 +93,9 @@ int kv_new(const struct kv_options *options, struct kv **ret_kv, struct base_err
         base_free(self);
         return rc;
     }
+    /* Fewer, larger pages for what is streamed at each token. Only advice. */
+    if (self->layer_bytes >= HUGE_PAGE_BYTES)
+        (void)madvise(memory, self->bytes, MADV_HUGEPAGE);
     self->memory = memory;
     *ret_kv = self;
     return BASE_OK;

@@ -29,7 +29,11 @@ struct stage_options {
     uint32_t context_length;   /* positions per sequence */
     uint32_t kv_type;          /* of keys and values: TENSOR_F32, TENSOR_F16, or TENSOR_Q8_0 (int8);
                                 * part of what tokens depend on */
-    bool fast_float;           /* see tensor_matrix.h: gives up bit-identity */
+    const char *pack_cache; /* folder of packed weights, see stage_pack.h, borrowed while the stage
+                                * lives; NULL: none */
+    bool map_weights;       /* weights found there are mapped, and read again when memory is short,
+                                * rather than copied to memory; for models larger than that */
+    bool fast_float;        /* see tensor_matrix.h: gives up bit-identity */
 };
 
 /* Called between load units from the loading thread; progress 0..1. Return false to give up. */
@@ -38,7 +42,7 @@ typedef bool stage_progress_fn(void *context, double progress);
 /*
  * Loads the range from model (a borrowed open model, see model.h; it must outlive the stage).
  * Layers that previous (may be NULL) already holds are shared, not read again. Packing runs on
- * the calling thread only, so a serving pool is not disturbed. Returns BASE_OK and a stage freed
+ * threads of its own, so a serving pool is not disturbed. Returns BASE_OK and a stage freed
  * with stage_destroy(), or BASE_INVALID (options), BASE_NOMEM, BASE_MALFORMED, BASE_CANCELLED.
  * options: context_length is at most the model's, embeds needs the first block, has_head the last.
  */

@@ -26,6 +26,11 @@ struct stage_unit {
     /* By model_matrix and model_vector, experts behind them; NULL: the model has none. */
     struct tensor_matrix **matrices;
     float **vectors;
+    /* The packed weights lie in one piece: memory of our own, or a mapping of a pack cache.
+     * Neither with fast_float. */
+    uint8_t *memory;        /* owned */
+    const uint8_t *mapping; /* read-only */
+    size_t bytes;           /* of either */
 };
 
 /*
@@ -119,12 +124,18 @@ struct stage_load_progress {
     void *context;
     uint64_t bytes_done;
     uint64_t bytes_total;
+    const char *pack_cache;   /* or NULL, as in stage_options */
+    bool map_weights;         /* as in stage_options */
+    struct tensor_pool *pool; /* the loader's own; or NULL */
 };
 int stage_unit_load(const struct model *model, uint32_t index, bool fast_float,
     struct stage_load_progress *progress, struct stage_unit **ret_unit, struct base_error *err);
 /* A vector as f32, [part->count]; freed with base_free(). */
 int stage_load_vector(const struct model *model, const struct model_part *part, float **ret_vector,
     struct base_error *err);
+
+/* For weights that are mapped: reads ahead, or lets go behind. Nothing for others. */
+void stage_unit_advise(const struct stage_unit *unit, bool will_need);
 
 /* stage_check.c */
 int stage_check_options(

@@ -8,8 +8,12 @@
 #include "tensor_attention.h"
 #include "tensor_matrix.h"
 #include "tensor_pool.h"
+#include <sys/mman.h>
 
 #define BUFFER_ALIGNMENT 64u
+#define HUGE_PAGE_BYTES  ((size_t)2 << 20)
+/* Less than this is packed sooner by one thread than others are started. */
+#define PARALLEL_BYTES ((uint64_t)8 << 20)
 
 static size_t payload_bytes_max(const struct model_config *config, size_t tokens)
 {
@@ -129,10 +133,13 @@ static int alloc_buffers(struct stage *self, struct base_error *err)
     struct stage_buffers *b = &self->buffers;
     size_t bytes = carve_buffers(self->config, &self->options, NULL, b);
 
-    self->memory = base_alloc_aligned(bytes, BUFFER_ALIGNMENT);
+    bool large = bytes >= HUGE_PAGE_BYTES;
+    self->memory = base_alloc_aligned(bytes, large ? HUGE_PAGE_BYTES : BUFFER_ALIGNMENT);
     if (self->memory == NULL)
         return base_error_set(
             err, BASE_NOMEM, "stage: no memory for %zu bytes of activations", bytes);
+    if (large) /* only advice */
+        (void)madvise(self->memory, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
     (void)carve_buffers(self->config, &self->options, self->memory, b);
     self->payload_bytes_max = payload_bytes_max(self->config, self->options.batch_tokens_max);
     int rc =
@@ -270,7 +277,10 @@ int stage_load(struct model *model, const struct stage_options *options,
     const struct stage *previous, stage_progress_fn *progress, void *progress_context,
     struct stage **ret_stage, struct base_error *err)
 {
-    struct stage_load_progress state = {progress, progress_context, 0, 0};
+    struct stage_load_progress state = {.progress = progress,
+        .context = progress_context,
+        .pack_cache = options->pack_cache,
+        .map_weights = options->map_weights};
     int rc = stage_check_options(model, options, err);
 
     if (rc != BASE_OK)
@@ -289,8 +299,12 @@ int stage_load(struct model *model, const struct stage_options *options,
         rc = alloc_buffers(self, err);
     if (rc == BASE_OK)
         rc = stage_rope_init(self, err);
+    /* Without threads it takes longer, and nothing else. */
+    if (rc == BASE_OK && state.bytes_total >= PARALLEL_BYTES)
+        (void)tensor_pool_new(tensor_pool_default_threads(), &state.pool);
     if (rc == BASE_OK)
         rc = load_units(self, previous, &state, err);
+    tensor_pool_destroy(&state.pool);
     if (rc == BASE_OK)
         *ret_stage = self;
     else

@@ -145,7 +145,9 @@ int stage_run(struct stage *self, struct tensor_pool *pool, const struct stage_s
     for (run.layer = 0; run.layer < self->options.layer_count; run.layer++) {
         run.block = self->blocks[run.layer];
         run.description = model_get_layer(self->model, run.block->index);
+        stage_unit_advise(self->blocks[(run.layer + 1) % self->options.layer_count], true);
         stage_run_block(&run);
+        stage_unit_advise(run.block, false);
     }
     *ret_output = (struct stage_output){0};
     if (self->options.has_head)

@@ -255,12 +255,29 @@ static const uint8_t *page_of(const struct tensor_attention_cache *cache, uint32
     return cache->memory + cache->pages[page] * cache->page_bytes;
 }
 
-/* The page behind that of a position, or the same where there is none. */
-static const uint8_t *page_after(const struct tensor_attention_cache *cache, uint32_t position)
+/* What is read after the keys of a position's page: those of the next one, and behind the last one
+ * of the split the values of its first. */
+static const uint8_t *keys_after(
+    const struct tensor_attention_cache *cache, uint32_t start, uint32_t position)
 {
     uint32_t next = (position / cache->layout.page_tokens + 1) * cache->layout.page_tokens;
 
-    return page_of(cache, next < cache->position_count ? next : position);
+    if (next < cache->position_count && next < start + TENSOR_ATTENTION_SPLIT)
+        return page_of(cache, next);
+    return page_of(cache, start) + cache->layout.values;
+}
+
+/* What is read after the values of a position's page: those of the next one, and behind the last
+ * one of the split the keys of the next split. */
+static const uint8_t *values_after(
+    const struct tensor_attention_cache *cache, uint32_t start, uint32_t position)
+{
+    uint32_t next = (position / cache->layout.page_tokens + 1) * cache->layout.page_tokens;
+
+    if (next >= cache->position_count)
+        return page_of(cache, position) + cache->layout.values;
+    return page_of(cache, next) +
+           (next < start + TENSOR_ATTENTION_SPLIT ? cache->layout.values : 0);
 }
 
 static void pack_queries(const struct split *self, const struct tensor_attention_row *rows)
@@ -324,7 +341,7 @@ static void score(const struct split *self, uint32_t first, uint32_t end)
         } else {
             const uint8_t *page = page_of(cache, position);
             args.keys = page + key_offset(layout, slot, 0);
-            args.next = page_after(cache, position) + key_offset(layout, slot, 0);
+            args.next = keys_after(cache, self->start, position) + key_offset(layout, slot, 0);
             args.scales = (const float *)(const void *)(page + layout->key_scales) + slot;
         }
         self->kernels->scores(&args);
@@ -370,7 +387,8 @@ static void add_values(
         args.count = end - at < room ? end - at : room;
         args.weights = self->scores + (size_t)row * TENSOR_ATTENTION_STRIDE + at;
         args.values = page + value_offset(layout, slot);
-        args.next = page_after(cache, self->start + at) + value_offset(layout, slot);
+        args.next = values_after(cache, self->start, self->start + at) +
+                    value_offset(layout, slot) - layout->values;
         self->kernels->values(&args);
     }
 }

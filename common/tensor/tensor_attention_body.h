@@ -93,7 +93,7 @@ ALWAYS_INLINE void score_block(const struct tensor_attention_scores *a, size_t g
             k[b] = load_elements(keys + (b * dim + i) * step, type);
         UNROLLED
         for (size_t line = 0; line < block * step; line += 64)
-            __builtin_prefetch(next + i * block * step + line);
+            __builtin_prefetch(next + i * block * step + line, 0, 2);
         UNROLLED
         for (size_t r = 0; r < row_count; r++) {
             LANES one = lanes_set(q[r]);
@@ -133,7 +133,7 @@ ALWAYS_INLINE void value_block(const struct tensor_attention_values *a, size_t v
             v[b] = load_elements(values + j * stride + b * step, type);
         UNROLLED
         for (size_t line = 0; line < block * step; line += 64)
-            __builtin_prefetch(next + j * stride + line);
+            __builtin_prefetch(next + j * stride + line, 0, 2);
         UNROLLED
         for (size_t r = 0; r < row_count; r++) {
             LANES one = lanes_set(weights[r * STRIDE + j]);

@@ -127,32 +127,11 @@ static void *worker_main(void *context)
     }
 }
 
-/*
- * A pool that takes all cores of this process has a core for each worker, which then stays where
- * its caches are; the caller's thread is not the pool's and is left alone: the free core is its.
- * With fewer threads, others share the cores and the system places threads better. Only advice.
- */
-static void pin(pthread_t thread, uint32_t index)
-{
-    cpu_set_t allowed, one;
-
-    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0)
-        return; /* more processors than fit */
-    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
-        if (CPU_ISSET(cpu, &allowed) && index-- == 0) {
-            CPU_ZERO(&one);
-            CPU_SET(cpu, &one);
-            (void)pthread_setaffinity_np(thread, sizeof(one), &one);
-            return;
-        }
-}
-
 /* Signals belong to the program's own threads, so workers start with all of them blocked. */
 static int start_workers(struct tensor_pool *self)
 {
     sigset_t all, before;
     int rc = BASE_OK;
-    bool pins = self->thread_count == tensor_cpu_affinity_cores();
 
     sigfillset(&all);
     if (pthread_sigmask(SIG_SETMASK, &all, &before) != 0)
@@ -166,8 +145,6 @@ static int start_workers(struct tensor_pool *self)
             break;
         }
         self->started_count++;
-        if (pins)
-            pin(worker->thread, worker->index);
     }
     (void)pthread_sigmask(SIG_SETMASK, &before, NULL);
     return rc;
@@ -207,6 +184,31 @@ void tensor_pool_destroy(struct tensor_pool **self_p)
     base_free(self->workers);
     base_free(self);
     *self_p = NULL;
+}
+
+static void pin_one(pthread_t thread, const cpu_set_t *allowed, uint32_t index)
+{
+    cpu_set_t one;
+
+    for (int cpu = 0; cpu < CPU_SETSIZE; cpu++)
+        if (CPU_ISSET(cpu, allowed) && index-- == 0) {
+            CPU_ZERO(&one);
+            CPU_SET(cpu, &one);
+            (void)pthread_setaffinity_np(thread, sizeof(one), &one);
+            return;
+        }
+}
+
+void tensor_pool_pin(struct tensor_pool *self)
+{
+    cpu_set_t allowed;
+
+    if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 ||
+        (uint32_t)CPU_COUNT(&allowed) != self->thread_count)
+        return;
+    for (uint32_t i = 0; i < self->started_count; i++)
+        pin_one(self->workers[i].thread, &allowed, self->workers[i].index);
+    pin_one(pthread_self(), &allowed, 0);
 }
 
 uint32_t tensor_pool_threads(const struct tensor_pool *self)

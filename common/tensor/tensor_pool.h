@@ -1,8 +1,7 @@
 /*
  * A fixed set of compute threads. One caller at a time runs one function on all of them
  * (the caller is thread 0) and returns when all are done. Between calls the others wait
- * without spinning for long. A pool of as many threads as the process has cores pins its own
- * threads, each to one of them.
+ * without spinning for long.
  */
 #ifndef TENSOR_POOL_H
 #define TENSOR_POOL_H
@@ -15,6 +14,12 @@ struct tensor_pool;
 int tensor_pool_new(uint32_t thread_count, struct tensor_pool **ret_pool);
 void tensor_pool_destroy(struct tensor_pool **self_p);
 uint32_t tensor_pool_threads(const struct tensor_pool *self);
+
+/* For the thread that will call tensor_pool_run() and make no threads: where the pool has a thread
+ * for each core that the caller may use, pins each of them, and the caller, to a core of its own.
+ * With fewer threads others share the cores, and the system places threads better: nothing is
+ * done then. Advice: nothing to do about failure. */
+void tensor_pool_pin(struct tensor_pool *self);
 
 /* Cores this process may use: affinity mask, capped by the cgroup cpu quota (v1 or v2), >= 1. */
 uint32_t tensor_pool_default_threads(void);

@@ -213,6 +213,8 @@ static int start_worker(struct cli_mesh *self, const struct cli_mesh_options *op
     add_number(&line, "--probe-ms", options->probe_ms);
     add_number(&line, "--grace-s", 0); /* when one is told to end, all are */
     add_pair(&line, "--kv-type", options->kv_type);
+    if (options->pack_cache != NULL)
+        add_pair(&line, "--pack-cache", options->pack_cache);
     if (options->fast_float)
         add(&line, "--fast-float");
     if (is_spare)

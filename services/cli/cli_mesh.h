@@ -18,7 +18,8 @@ struct cli_mesh_options {
     uint64_t kv_tokens;    /* 0: what the coordinator thinks best */
     uint32_t probe_ms;
     bool fast_float;
-    const char *kv_type; /* as the workers take it */
+    const char *kv_type;    /* as the workers take it */
+    const char *pack_cache; /* the same; or NULL */
     const char *log_level;
 };
 

@@ -35,7 +35,7 @@
 
 struct settings {
     struct config config;
-    const char *model, *coordinator, *listen, *advertise, *node_id, *kv_type;
+    const char *model, *coordinator, *listen, *advertise, *node_id, *kv_type, *pack_cache;
     uint64_t memory_bytes;
     uint32_t threads, probe_ms, batch_tokens_max;
     double grace_s;
@@ -67,7 +67,7 @@ struct daemon {
     struct admin *port;
 };
 
-#define ROW_COUNT    17 /* of our own */
+#define ROW_COUNT    18 /* of our own */
 #define OPTION_COUNT (ROW_COUNT + CONFIG_OPTION_COUNT)
 
 static void list_options(struct settings *s, struct base_option *ret)
@@ -94,6 +94,9 @@ static void list_options(struct settings *s, struct base_option *ret)
             "Hold no stage while others can."},
         {"kv-type", 0, BASE_OPTION_STRING, &s->kv_type, 0, 0, "TYPE", NULL,
             "Keys and values in the cache: f32, f16 or int8; the same on all workers of a mesh."},
+        {"pack-cache", 0, BASE_OPTION_STRING, &s->pack_cache, 0, 0, "DIR", NULL,
+            "Folder that keeps packed weights, so that a second start need not pack again; workers "
+            "of one host may share it (default: none)."},
         {"fast-float", 0, BASE_OPTION_FLAG, &s->fast_float, 0, 0, NULL, NULL,
             "OpenBLAS for float weights: gives up that tokens are the same bits on any split."},
         {"probe-ms", 0, BASE_OPTION_U32, &s->probe_ms, 1, 60000, "MS", NULL,
@@ -323,6 +326,7 @@ static int start_threads(struct daemon *self, struct base_error *err)
         .advertise = s->advertise,
         .identity = self->identity,
         .batch_tokens_max = s->batch_tokens_max,
+        .pack_cache = s->pack_cache,
         .fast_float = s->fast_float,
         .admin = &self->admin};
     rc = worker_data_new(&options, &self->data, err);

@@ -5,6 +5,7 @@
 #include "base_clock.h"
 #include "base_queue.h"
 #include "stage.h"
+#include "tensor_pool.h"
 #include "worker_event.h"
 #include <errno.h>
 #include <pthread.h>
@@ -190,6 +191,7 @@ static void *compute_main(void *context)
 {
     struct worker_compute *self = context;
 
+    tensor_pool_pin(self->pool); /* this thread calls it and makes no others */
     for (;;) {
         void *job = base_queue_pop_wait(self->jobs, -1);
         if (job == &stop_mark)

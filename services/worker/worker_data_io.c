@@ -74,6 +74,7 @@ static void on_load(void *context, uint64_t epoch, const struct wire_plan *plan,
         .batch_tokens_max = self->options.batch_tokens_max,
         .context_length = plan->context_length,
         .kv_type = self->options.identity.model.kv_type,
+        .pack_cache = self->options.pack_cache,
         .fast_float = self->options.fast_float};
 
     base_log(BASE_LOG_INFO, "loading", "epoch=%llu stage=%zu/%zu layers=%u..%u pages=%u",

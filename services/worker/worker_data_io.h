@@ -27,6 +27,7 @@ struct worker_data_options {
     uint32_t batch_tokens_max;
     bool fast_float;
     struct worker_admin *admin; /* the data thread's from now on */
+    const char *pack_cache;     /* folder of packed weights, or NULL; borrowed */
 };
 
 /* Starts the thread; WORKER_NOTICE_READY or _FAILED says how it went. */

@@ -2,10 +2,14 @@
 
 #include "base_alloc.h"
 #include "base_clock.h"
+#include "base_err.h"
+#include "base_log.h"
 #include "base_queue.h"
 #include "model.h"
 #include "worker_compute.h"
 #include "worker_event.h"
+#include "worker_machine.h"
+#include <inttypes.h>
 #include <pthread.h>
 #include <string.h>
 
@@ -57,6 +61,25 @@ static bool on_progress(void *context, double progress)
     return true;
 }
 
+/*
+ * A stage that does not fit in what memory there is now is mapped from the pack cache: the system
+ * reads it again and again, and lets go of what it needs the memory for. It works, slowly.
+ */
+static bool must_map(struct worker_loader *self, const struct stage_options *options)
+{
+    uint64_t weights = 0, kv = 0, activations = 0, available = worker_machine_memory();
+
+    if (options->pack_cache == NULL || available == 0 ||
+        stage_cost(self->model, options, &weights, &kv, &activations) != BASE_OK ||
+        weights <= available)
+        return false;
+    base_log(BASE_LOG_WARN, "weights-mapped",
+        "weight_bytes=%" PRIu64 " available_bytes=%" PRIu64 " reads_per_step_bytes=%" PRIu64
+        ": each step reads from the disk what memory cannot hold",
+        weights, available, weights);
+    return true;
+}
+
 /* Ends in stage or in fault. */
 static void load_stage(
     struct worker_loader *self, const struct request *request, struct worker_event *event)
@@ -65,9 +88,12 @@ static void load_stage(
     struct base_error err = {0};
     struct stage *stage = NULL;
 
+    struct stage_options options = request->options;
+
+    options.map_weights = must_map(self, &options);
     self->loading = request->epoch;
     self->progress_ms = base_clock_ms();
-    int rc = stage_load(self->model, &request->options, previous, on_progress, self, &stage, &err);
+    int rc = stage_load(self->model, &options, previous, on_progress, self, &stage, &err);
     if (rc == BASE_OK) {
         event->stage = worker_stage_new(
             &stage, request->epoch, model_get_config(self->model)->embedding_length);

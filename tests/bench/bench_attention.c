@@ -2,10 +2,10 @@
  * Attention alone, without products around it: bytes of keys and values a second that decoding
  * streams at a depth, and operations a second of a prompt. One JSON line; nothing is asserted.
  *
- *     bench-attention [TYPE [THREADS [HEADS KV_HEADS HEAD_DIM [DEPTH [TOKENS]]]]]
+ *     bench-attention [TYPE [THREADS [HEADS KV_HEADS HEAD_DIM [DEPTH [TOKENS [LAYERS]]]]]]
  *
- * TYPE f32, f16 or int8. TOKENS queries at the end of DEPTH positions. Layers enough that the
- * cache of all is far larger than the processor's.
+ * TYPE f32, f16 or int8. TOKENS queries at the end of DEPTH positions. Without LAYERS as many that
+ * the cache of all is far larger than the processor's.
  */
 #include "base_alloc.h"
 #include "base_clock.h"
@@ -93,7 +93,8 @@ static int open_bench(struct bench *self, uint32_t threads, struct base_error *e
 
     if (rc != BASE_OK)
         return rc;
-    self->layers = (uint32_t)(CACHE_BYTES / bytes) + 1;
+    if (self->layers == 0)
+        self->layers = (uint32_t)(CACHE_BYTES / bytes) + 1;
     if (self->layers > LAYERS_MAX)
         self->layers = LAYERS_MAX;
     options.layer_count = self->layers;
@@ -161,6 +162,7 @@ int main(int argc, char **argv)
         .dim = argument(argc, argv, 5, 64),
         .depth = argument(argc, argv, 6, 4096),
         .tokens = argument(argc, argv, 7, 1),
+        .layers = argument(argc, argv, 8, 0),
     };
 
     if (threads == 0 || threads > THREADS_MAX || bench.dim > 1024 || bench.kv_heads == 0 ||
