@@ -114,7 +114,7 @@ static void vector(
 static void matrix(
     struct tiny_builder *self, uint32_t layer, const char *name, uint64_t columns, uint64_t rows)
 {
-    tiny_add_matrix(self, layer_name(layer, name), columns, rows, 1, 0.2f);
+    tiny_add_matrix(self, layer_name(layer, name), columns, rows, 1, self->options.weight_limit);
 }
 
 static void norm(struct tiny_builder *self, uint32_t layer, const char *name, bool bias)
@@ -192,7 +192,8 @@ static void add_expert_matrices(
     }
     (void)snprintf(full, sizeof(full), "ffn_%s_exps.weight", name);
     if (!self->family->single_experts)
-        tiny_add_matrix(self, layer_name(layer, full), columns, rows, count, 0.2f);
+        tiny_add_matrix(
+            self, layer_name(layer, full), columns, rows, count, self->options.weight_limit);
     (void)snprintf(full, sizeof(full), "ffn_%s_exps.bias", name);
     if (self->family->expert_biases)
         tiny_add_vector(self, layer_name(layer, full), rows, count, 0);

@@ -145,6 +145,7 @@ uint8_t *tiny_gguf_build(const struct tiny_gguf_options *options, size_t *ret_by
     default_u32(&o->vocab_size, 64);
     default_u32(&o->context_length, 256);
     default_u32(&o->expert_count, 4);
+    o->weight_limit = o->weight_limit > 0 ? o->weight_limit : 0.2f;
     self.family = tiny_family_find(o->family != NULL ? o->family : "llama");
     if (o->tokenizer != TINY_TOKENIZER_NONE && o->vocab_size < TINY_TOKENIZER_VOCAB)
         o->vocab_size = TINY_TOKENIZER_VOCAB;

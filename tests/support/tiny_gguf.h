@@ -63,6 +63,7 @@ struct tiny_gguf_options {
     uint32_t vocab_size;       /* [64] */
     uint32_t context_length;   /* [256] */
     uint32_t expert_count;     /* [4] where the family has experts */
+    float weight_limit;        /* [0.2] about the largest weight of a layer's matrices */
     float rope_scaling_factor; /* linear scaling, when not 0 */
     bool tied;
     bool rope_factors; /* rope_freqs.weight */

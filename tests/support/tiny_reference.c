@@ -2,6 +2,7 @@
 
 #include "gguf.h"
 #include "model.h"
+#include "tensor_type.h"
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,13 +24,23 @@ static double *numbers(size_t count)
     return memory;
 }
 
-/* Element of an F32 tensor. */
+/* A row of a tensor as it is in the file, of count elements. */
+static const float *row_of(const struct gguf_tensor *tensor, size_t row)
+{
+    static float values[1 << 16];
+    size_t count = tensor->dimensions[0];
+
+    if (count > sizeof(values) / sizeof(values[0]))
+        exit(1);
+    tensor_dequantize_row(
+        tensor->type, tensor->data + row * tensor_row_bytes(tensor->type, count), count, values);
+    return values;
+}
+
+/* Element of a vector. */
 static double element(const struct gguf_tensor *tensor, size_t index)
 {
-    float value;
-
-    memcpy(&value, tensor->data + index * sizeof(value), sizeof(value));
-    return (double)value;
+    return (double)row_of(tensor, 0)[index];
 }
 
 /* Weights of a layer that stand in tensors of their own. */
@@ -49,8 +60,9 @@ static void multiply(
 {
     for (size_t o = 0; o < w->dimensions[1]; o++) {
         y[o] = bias != NULL ? element(bias, o) : 0.0;
+        const float *row = row_of(w, o);
         for (size_t i = 0; i < w->dimensions[0]; i++)
-            y[o] += element(w, o * w->dimensions[0] + i) * x[i];
+            y[o] += (double)row[i] * x[i];
     }
 }
 
@@ -174,7 +186,7 @@ void tiny_reference_logits(
 
     for (uint32_t p = 0; p < count; p++)
         for (size_t i = 0; i < wide; i++)
-            self.x[p * wide + i] = element(embedding, tokens[p] * wide + i);
+            self.x[p * wide + i] = (double)row_of(embedding, tokens[p])[i];
     for (uint32_t i = 1; i <= c->layer_count; i++) {
         attention(&self, model_get_layer(model, i));
         feed_forward(&self, model_get_layer(model, i));

@@ -1,5 +1,6 @@
 /* The forward pass of a Llama in plain double arithmetic, straight from the formulas: slow, and
- * written without the project's kernels. For float weight types. */
+ * written without the project's kernels. For all weight types, of whose
+ * blocks it takes the numbers that they stand for. */
 #ifndef TINY_REFERENCE_H
 #define TINY_REFERENCE_H
 

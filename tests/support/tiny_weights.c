@@ -21,7 +21,7 @@ static float random_float(struct tiny_builder *self, float limit)
     return (float)part / (float)(1 << 23) * limit;
 }
 
-/* To half precision, cut rather than rounded; for normal numbers. */
+/* To half precision, cut rather than rounded; for numbers that are not too large. */
 static uint16_t half_cut(float value)
 {
     uint32_t bits;
@@ -29,7 +29,8 @@ static uint16_t half_cut(float value)
     memcpy(&bits, &value, sizeof(bits));
     int32_t exponent = (int32_t)((bits >> 23) & 0xffu) - 112;
     if (exponent <= 0)
-        return (uint16_t)((bits >> 16) & 0x8000u);
+        return (uint16_t)(((bits >> 16) & 0x8000u) |
+                          (uint32_t)((value < 0 ? -value : value) * (float)(1 << 24)));
     return (
         uint16_t)(((bits >> 16) & 0x8000u) | ((uint32_t)exponent << 10) | ((bits >> 13) & 0x3ffu));
 }
@@ -54,9 +55,9 @@ static const struct block_row block_rows[] = {
     {11, 256, 110, 108, 1 / 128.0f, 0, 0},        /* Q3_K */
     {12, 256, 144, 0, 2 / 945.0f, 2, 1 / 63.0f},  /* Q4_K */
     {13, 256, 176, 0, 2 / 1953.0f, 2, 1 / 63.0f}, /* Q5_K */
-    {14, 256, 210, 208, 1 / 2048.0f, 0, 0},       /* Q6_K */
+    {14, 256, 210, 208, 1 / 4096.0f, 0, 0},       /* Q6_K */
     {20, 32, 18, 0, 1 / 127.0f, 0, 0},            /* IQ4_NL */
-    {23, 256, 136, 0, 1 / 2032.0f, 0, 0},         /* IQ4_XS */
+    {23, 256, 136, 0, 1 / 4064.0f, 0, 0},         /* IQ4_XS */
     {TINY_MXFP4, 32, 17, 0, 0, 0, 0},
 };
 
