@@ -5,7 +5,7 @@ import pathlib
 import subprocess
 import tempfile
 
-from mesh import LAYERMESH, MODEL, SOURCE, check, passed
+from mesh import LAYERMESH, MODEL, SOURCE, check, passed, run
 
 BIN = pathlib.Path(LAYERMESH).parent.parent
 DAEMONS = ('coordinator', 'router', 'worker')
@@ -27,7 +27,6 @@ for name in DAEMONS:
           f'{reference} is not what the program says: write it anew with layermesh-{name} --print-config')
     check(daemon(name, '--config', reference, '--print-config')[0] == printed, name, 'reads its reference otherwise')
     daemon(name, '--config', reference, *REQUIRED[name], '--insecure', '--check')
-    daemon(name, '--config', SOURCE / 'deploy/examples' / f'{name}.yaml', '--check')
     help_text = daemon(name, '--help')[0]
     for line in printed.splitlines():
         if line.startswith('# --'):
@@ -35,6 +34,17 @@ for name in DAEMONS:
             check(f' {option} ' in help_text and all(f'[{v}]' in help_text for v in variable), line, 'not in --help')
 
 with tempfile.TemporaryDirectory() as folder:
+    # The examples, with keys where they say.
+    keys = pathlib.Path(folder, 'keys')
+    run('keys', 'init', '--keys', keys)
+    run('keys', 'issue', 'w-1', '--role', 'worker', '--keys', keys, '--out', pathlib.Path(folder, 'worker.key'))
+    (keys / 'router.key').rename(pathlib.Path(folder, 'router.key'))
+    for name in DAEMONS:
+        example = (SOURCE / 'deploy/examples' / f'{name}.yaml').read_text(encoding='utf-8')
+        check('/var/lib/layermesh/' in example, name)
+        path = pathlib.Path(folder, f'{name}.yaml')
+        path.write_text(example.replace('/var/lib/layermesh', folder), encoding='utf-8')
+        daemon(name, '--config', path, '--check')
     path = pathlib.Path(folder, 'x.yaml')
     for text, place, word in (('max-running: 4\nmax-walking: 5\n', ':2:', 'max-walking'),
                               ('max-running: many\n', ':1:', 'many'), ('max-running: 9999\n', ':1:', '256'),
