@@ -63,6 +63,31 @@ bool cli_parse_options(const struct cli_command *command, const struct base_opti
     return true;
 }
 
+bool cli_parse_words(const struct cli_command *command, const struct base_option *options,
+    size_t option_count, int argc, char **argv, const char **words, size_t word_max,
+    size_t *ret_word_count, int *ret_exit)
+{
+    size_t count = 0;
+
+    for (;;) {
+        int next = argc;
+        if (!cli_parse_options(command, options, option_count, argc, argv, &next, ret_exit))
+            return false;
+        if (next >= argc)
+            break;
+        if (count == word_max) {
+            *ret_exit = cli_usage(command, "'%s' is one word too many", argv[next]);
+            return false;
+        }
+        words[count++] = argv[next];
+        /* The word takes the place of the command's name, which is skipped. */
+        argv += next;
+        argc -= next;
+    }
+    *ret_word_count = count;
+    return true;
+}
+
 int cli_finish(const struct cli_command *command)
 {
     bool was_bad = ferror(stdout) != 0; /* errno is of something later then */

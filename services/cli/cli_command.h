@@ -22,6 +22,7 @@ struct cli_command {
 
 /* argv[0] is the sub-command's name. Each returns the exit status of the process. */
 int cmd_bench(const struct cli_command *command, int argc, char **argv);
+int cmd_convert(const struct cli_command *command, int argc, char **argv); /* and quantize */
 int cmd_detokenize(const struct cli_command *command, int argc, char **argv);
 int cmd_generate(const struct cli_command *command, int argc, char **argv);
 int cmd_keys(const struct cli_command *command, int argc, char **argv);
@@ -45,6 +46,11 @@ int cli_usage(const struct cli_command *command, const char *format, ...)
  */
 bool cli_parse_options(const struct cli_command *command, const struct base_option *options,
     size_t option_count, int argc, char **argv, int *ret_next, int *ret_exit);
+
+/* Likewise with up to word_max words that are no options, before, behind or between these. */
+bool cli_parse_words(const struct cli_command *command, const struct base_option *options,
+    size_t option_count, int argc, char **argv, const char **words, size_t word_max,
+    size_t *ret_word_count, int *ret_exit);
 
 /* Whether all that was printed arrived: flushes stdout. Returns CLI_EXIT_OK or CLI_EXIT_FAILED. */
 int cli_finish(const struct cli_command *command);
