@@ -31,6 +31,7 @@ int cmd_local(const struct cli_command *command, int argc, char **argv);
 int cmd_plan(const struct cli_command *command, int argc, char **argv);
 int cmd_score(const struct cli_command *command, int argc, char **argv);
 int cmd_status(const struct cli_command *command, int argc, char **argv);
+int cmd_synth(const struct cli_command *command, int argc, char **argv);
 int cmd_tokenize(const struct cli_command *command, int argc, char **argv);
 
 /* "layermesh <name>: reason" on stderr. Return CLI_EXIT_FAILED and CLI_EXIT_USAGE. */

@@ -35,6 +35,8 @@ static const struct cli_command commands[] = {
         "Writes a Hugging Face folder or a GGUF file as a GGUF file.", cmd_convert},
     {"quantize", "SOURCE OUT.gguf --type TYPE [--split SIZE] [--force]",
         "Writes a model with other weight types.", cmd_convert},
+    {"synth", "OUT.gguf [--shape NAME] [--type TYPE] [--seed N] [--force]",
+        "Writes a model of random weights, for benchmarks.", cmd_synth},
     {"bench", "stage|compare [options]",
         "Measures this machine with a model, alone or beside a peer.", cmd_bench},
     {"keys", "init | issue NAME --role ROLE | list | revoke NAME | token --role ROLE [options]",
