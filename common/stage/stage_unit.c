@@ -31,7 +31,7 @@ uint64_t stage_unit_bytes(const struct model *model, uint32_t index, bool fast_f
             continue;
         uint64_t columns = part->tensor->dimensions[0];
         bytes += tensor_matrix_bytes(part->tensor->type, (size_t)part->count, (size_t)columns);
-        if (fast_float && part->tensor->type != TENSOR_Q8_0 && part->tensor->type != TENSOR_Q4_0)
+        if (fast_float && tensor_form_of(part->tensor->type) == TENSOR_FORM_FLOAT)
             bytes += part->count * columns * sizeof(float);
     }
     for (size_t i = 0; i < vector_count; i++)

@@ -56,7 +56,8 @@ static void run_one_token(struct model *model)
     };
     const uint32_t page = 0;
     const uint32_t token = config->vocab_size - 1;
-    const struct stage_sequence sequence = {0, 1, &page, 1, STAGE_LOGITS_TOP, 1};
+    const struct stage_sequence sequence = {
+        0, 1, &page, 1, config->has_head ? STAGE_LOGITS_TOP : STAGE_HIDDEN_ALL, 1};
     struct base_error err = {0};
     struct stage_output output;
     struct stage *stage = NULL;
