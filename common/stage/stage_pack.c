@@ -5,10 +5,12 @@
 #include "gguf.h"
 #include "model.h"
 #include "tensor_matrix.h"
+#include "tensor_pool.h"
 #include "tensor_type.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,12 +20,12 @@
 #include <unistd.h>
 #include <xxhash.h>
 
-#define MAGIC        "LMPACK02"
+#define MAGIC        "LMPACK03"
 #define DATA_OFFSET  ((size_t)2 << 20)
 #define PATH_BYTES   4096
 #define SAMPLES      16u /* of each matrix */
 #define SAMPLE_BYTES ((size_t)4096)
-#define HASH_BYTES   ((size_t)1 << 20)
+#define PIECE_BYTES  ((size_t)1 << 20)
 
 /* What must be the same for a file to be used. Little-endian numbers without holes. */
 struct pack_header {
@@ -175,18 +177,6 @@ static int check_data(
         folder, header->unit);
 }
 
-/* In pieces, so that what is read is hashed while it is in the processor's cache. */
-static uint64_t hash_data(const uint8_t *data, size_t bytes)
-{
-    uint64_t hash = 0;
-
-    for (size_t done = 0, piece; done < bytes; done += piece) {
-        piece = bytes - done < HASH_BYTES ? bytes - done : HASH_BYTES;
-        hash = XXH3_64bits_withSeed(data + done, piece, hash);
-    }
-    return hash;
-}
-
 static bool read_at(int fd, uint8_t *data, size_t bytes, size_t offset)
 {
     while (bytes > 0) {
@@ -202,26 +192,64 @@ static bool read_at(int fd, uint8_t *data, size_t bytes, size_t offset)
     return true;
 }
 
-int stage_pack_read(const char *folder, const struct model *model, uint32_t index, uint8_t *memory,
-    struct base_error *err)
+/* The data's checksum is the sum of those of its pieces, each begun with its number: threads take
+ * pieces as they come. */
+struct piece_job {
+    uint8_t *memory;
+    size_t bytes;
+    int fd; /* to read them from, or -1 */
+    atomic_size_t next;
+    _Atomic uint64_t sum;
+    atomic_bool failed;
+};
+
+static void piece_share(void *context, uint32_t thread_index, uint32_t thread_count)
+{
+    struct piece_job *job = context;
+    size_t piece, offset;
+
+    (void)thread_index;
+    (void)thread_count;
+    while ((offset = (piece = atomic_fetch_add(&job->next, 1)) * PIECE_BYTES) < job->bytes) {
+        size_t bytes = job->bytes - offset < PIECE_BYTES ? job->bytes - offset : PIECE_BYTES;
+        if (job->fd >= 0 && !read_at(job->fd, job->memory + offset, bytes, DATA_OFFSET + offset)) {
+            atomic_store(&job->failed, true);
+            return;
+        }
+        atomic_fetch_add(&job->sum, XXH3_64bits_withSeed(job->memory + offset, bytes, piece + 1));
+    }
+}
+
+/* Reads (fd >= 0) and hashes all data. */
+static bool hash_data(
+    const uint8_t *data, size_t bytes, int fd, struct tensor_pool *pool, uint64_t *ret_hash)
+{
+    struct piece_job job = {.memory = (uint8_t *)data, .bytes = bytes, .fd = fd};
+
+    if (pool == NULL)
+        piece_share(&job, 0, 1);
+    else
+        tensor_pool_run(pool, piece_share, &job);
+    *ret_hash = atomic_load(&job.sum);
+    return !atomic_load(&job.failed);
+}
+
+int stage_pack_read(const char *folder, const struct model *model, uint32_t index,
+    struct tensor_pool *pool, uint8_t *memory, struct base_error *err)
 {
     struct pack_header header;
-    int fd = -1;
     uint64_t hash = 0;
+    int fd = -1;
     int rc = open_unit(folder, model, index, &header, &fd, err);
 
     if (rc != BASE_OK)
         return rc;
-    for (size_t done = 0, piece; done < header.data_bytes && rc == BASE_OK; done += piece) {
-        size_t left = (size_t)header.data_bytes - done;
-        piece = left < HASH_BYTES ? left : HASH_BYTES;
-        if (read_at(fd, memory + done, piece, DATA_OFFSET + done))
-            hash = XXH3_64bits_withSeed(memory + done, piece, hash);
-        else
-            rc = base_error_set(err, BASE_IO, "%s: unit %u cannot be read", folder, index);
-    }
+    if (hash_data(memory, (size_t)header.data_bytes, fd, pool, &hash))
+        rc = check_data(&header, hash, folder, err);
+    else
+        rc = base_error_set(err, BASE_IO, "%s: unit %u cannot be read", folder, index);
     (void)close(fd);
-    return rc != BASE_OK ? rc : check_data(&header, hash, folder, err);
+    return rc;
 }
 
 int stage_pack_map(const char *folder, const struct model *model, uint32_t index,
@@ -242,7 +270,9 @@ int stage_pack_map(const char *folder, const struct model *model, uint32_t index
     if (rc != BASE_OK)
         return rc;
     (void)madvise(memory, bytes, MADV_SEQUENTIAL);
-    rc = check_data(&header, hash_data(memory, bytes), folder, err);
+    uint64_t hash = 0;
+    (void)hash_data(memory, bytes, -1, NULL, &hash);
+    rc = check_data(&header, hash, folder, err);
     (void)madvise(memory, bytes, MADV_NORMAL);
     if (rc == BASE_OK)
         *ret_memory = memory;
@@ -254,7 +284,7 @@ int stage_pack_map(const char *folder, const struct model *model, uint32_t index
 static bool write_at(int fd, const void *data, size_t bytes, size_t offset)
 {
     while (bytes > 0) {
-        ssize_t put = pwrite(fd, data, bytes < HASH_BYTES ? bytes : HASH_BYTES, (off_t)offset);
+        ssize_t put = pwrite(fd, data, bytes < PIECE_BYTES ? bytes : PIECE_BYTES, (off_t)offset);
         if (put < 0 && errno != EINTR)
             return false;
         if (put <= 0)
@@ -274,7 +304,7 @@ int stage_pack_write(const char *folder, const struct model *model, uint32_t ind
 
     if (describe(model, index, &header) != BASE_OK)
         return BASE_UNSUPPORTED;
-    header.data = hash_data(memory, (size_t)header.data_bytes);
+    (void)hash_data(memory, (size_t)header.data_bytes, -1, NULL, &header.data);
     header.header = XXH3_64bits(&header, offsetof(struct pack_header, header));
     name_file(path, folder, &header);
     (void)snprintf(temporary, sizeof(temporary), "%s.XXXXXX", path);

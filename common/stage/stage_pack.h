@@ -16,6 +16,7 @@
 
 struct base_error;
 struct model;
+struct tensor_pool;
 
 #define STAGE_PACK_ALIGNMENT ((size_t)64)
 
@@ -23,11 +24,11 @@ struct model;
  * has none, or sizes do not fit. */
 size_t stage_pack_bytes(const struct model *model, uint32_t index);
 
-/* Reads a unit into memory [stage_pack_bytes()]. Returns BASE_OK; BASE_NOT_FOUND when there is no
+/* Reads a unit, on a pool (NULL: the caller alone), into memory [stage_pack_bytes()]. Returns BASE_OK; BASE_NOT_FOUND when there is no
  * file; BASE_MALFORMED (not what it should be: what) or BASE_IO with *err filled. The content of
  * memory is then undefined. */
-int stage_pack_read(const char *folder, const struct model *model, uint32_t index, uint8_t *memory,
-    struct base_error *err);
+int stage_pack_read(const char *folder, const struct model *model, uint32_t index,
+    struct tensor_pool *pool, uint8_t *memory, struct base_error *err);
 
 /* The same as a mapping of the file, to be ended with munmap(). */
 int stage_pack_map(const char *folder, const struct model *model, uint32_t index,

@@ -204,8 +204,8 @@ static int place(struct stage_unit *unit, const struct stage_load_progress *prog
             stage_pack_map(progress->pack_cache, unit->model, unit->index, &unit->mapping, &reason);
     int rc = cached == BASE_OK ? BASE_OK : alloc_memory(unit, err);
     if (rc == BASE_OK && progress->pack_cache != NULL && !progress->map_weights)
-        cached =
-            stage_pack_read(progress->pack_cache, unit->model, unit->index, unit->memory, &reason);
+        cached = stage_pack_read(
+            progress->pack_cache, unit->model, unit->index, progress->pool, unit->memory, &reason);
     if (cached != BASE_OK && cached != BASE_NOT_FOUND)
         base_log(BASE_LOG_WARN, "pack-cache", "ignored=\"%s\"", reason.text);
     *ret_packed = cached == BASE_OK;

@@ -5,6 +5,7 @@
 #include "base_log.h"
 #include "model.h"
 #include "stage.h"
+#include "tensor_pool.h"
 #include "tensor_type.h"
 #include "tiny_gguf.h"
 #include <criterion/criterion.h>
@@ -116,11 +117,13 @@ static int read_unit(uint32_t unit)
 {
     struct model *model = NULL;
     const uint8_t *mapping = NULL;
+    struct tensor_pool *pool = NULL;
 
+    cr_assert_eq(tensor_pool_new(3, &pool), BASE_OK);
     memset(&err, 0, sizeof(err));
     cr_assert_eq(model_open(model_path, &model, &err), BASE_OK);
     uint8_t *memory = malloc(stage_pack_bytes(model, unit));
-    int rc = stage_pack_read(cache, model, unit, memory, &err);
+    int rc = stage_pack_read(cache, model, unit, pool, memory, &err);
     int mapped = stage_pack_map(cache, model, unit, &mapping, &err);
     cr_assert_eq(rc, mapped);
     if (mapped == BASE_OK) {
@@ -129,6 +132,7 @@ static int read_unit(uint32_t unit)
     }
     free(memory);
     model_close(&model);
+    tensor_pool_destroy(&pool);
     return rc;
 }
 
@@ -180,7 +184,7 @@ Test(stage_pack, what_is_read_is_used)
     cr_assert_eq(model_open(model_path, &model, &err), BASE_OK);
     size_t bytes = stage_pack_bytes(model, 1);
     uint8_t *memory = malloc(bytes);
-    cr_assert_eq(stage_pack_read(cache, model, 1, memory, &err), BASE_OK);
+    cr_assert_eq(stage_pack_read(cache, model, 1, NULL, memory, &err), BASE_OK);
     memory[40] ^= 0x40; /* a weight of q */
     cr_assert_eq(stage_pack_write(cache, model, 1, memory, &err), BASE_OK);
     free(memory);
