@@ -76,8 +76,10 @@ class Compose:
         done = run([*self.command, 'logs', '--no-color', '--tail', '40'], env=self.env)
         print(done.stdout.decode(errors='replace')[-20000:])
 
-    def client(self, *arguments, key='/client-key/key'):
-        return ['docker', 'run', '--rm', '--network', f'{PROJECT}_mesh', '-v', f'{PROJECT}_client-key:/client-key:ro',
+    def client(self, *arguments, key='a key'):
+        role = 'admin' if arguments[0] in ('status', 'plan') else 'client'
+        key = key and f'/{role}-key/key'
+        return ['docker', 'run', '--rm', '--network', f'{PROJECT}_mesh', '-v', f'{PROJECT}_{role}-key:/{role}-key:ro',
                 '-e', f'LAYERMESH_KEY={key}' if key else 'LAYERMESH_INSECURE=1', '-e',
                 'LAYERMESH_ROUTER=tcp://router:7500', '-e', 'LAYERMESH_COORDINATOR=tcp://coordinator:7400', IMAGE,
                 *arguments]

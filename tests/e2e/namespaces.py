@@ -70,8 +70,8 @@ class Namespaces:
         arguments = ['--model', MODEL, '--node-id', name, '--data-listen', f'tcp://{NET}.{self.hosts[name]}:7600',
                      '--threads', 1, '--probe-ms', 100, '--key', self.path(name + '.key')]
         if not os.path.exists(self.path(name + '.key')):
-            done = run([LAYERMESH, 'keys', 'token', '--keys', self.path('keys'), '--role', 'worker', '--coordinator',
-                        f'tcp://{NET}.{self.hosts["coordinator"]}:7400', name])
+            done = run([LAYERMESH, 'keys', 'token', name, '--keys', self.path('keys'), '--role', 'worker', '--coordinator',
+                        f'tcp://{NET}.{self.hosts["coordinator"]}:7400'])
             check(done.returncode == 0, 'keys token', done.stderr.decode())
             arguments += ['--join', done.stdout.decode().strip()]
         else:
@@ -109,6 +109,8 @@ class Namespaces:
             print(f'--- {name}\n' + pathlib.Path(self.path(name + '.log')).read_text(errors='replace')[-3000:])
 
     def client(self, *arguments, key='client.key'):
+        if arguments[0] in ('status', 'plan'):
+            key = 'keys/admin.key'
         secrets = [f'LAYERMESH_KEY={self.path(key)}'] if key else ['LAYERMESH_INSECURE=1']
         return self.inside('client', 'env', *secrets, f'LAYERMESH_ROUTER=tcp://{NET}.{self.hosts["router"]}:7500',
                            f'LAYERMESH_COORDINATOR=tcp://{NET}.{self.hosts["coordinator"]}:7400', LAYERMESH,
