@@ -8,7 +8,6 @@
 #include "model.h"
 #include "stage.h"
 #include "tensor_pool.h"
-#include "tensor_type.h"
 
 struct bench_run {
     struct model *model;
@@ -33,7 +32,7 @@ static int load(struct bench_run *self, struct base_error *err)
         .page_count = self->options.sequence_count * self->pages_per_sequence,
         .batch_tokens_max = LIMIT_BATCH_TOKENS_MAX,
         .context_length = self->options.positions,
-        .kv_type = TENSOR_F16,
+        .kv_type = self->options.kv_type,
     };
 
     self->vocab_size = config->vocab_size;
