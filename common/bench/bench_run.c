@@ -145,14 +145,14 @@ void bench_run_get_costs(const struct bench_run *self, struct bench_run_costs *r
 
     *ret_costs = (struct bench_run_costs){0};
     for (uint32_t i = 1; i <= layer_count; i++) {
-        model_layer_cost(self->model, i, TENSOR_F16, &cost);
+        model_layer_cost(self->model, i, self->options.kv_type, &cost);
         ret_costs->weight_bytes += cost.weight_bytes;
         ret_costs->kv_bytes_per_position += cost.kv_bytes_per_token;
         ret_costs->operations_per_token += cost.operations_per_token;
         if (i == 1)
             ret_costs->weight_type = cost.weight_type;
     }
-    model_layer_cost(self->model, layer_count + 1, TENSOR_F16, &cost);
+    model_layer_cost(self->model, layer_count + 1, self->options.kv_type, &cost);
     ret_costs->weight_bytes += cost.weight_bytes;
     ret_costs->operations_per_logit_row = cost.operations_per_token;
 }
