@@ -106,7 +106,7 @@ class Namespaces:
 
     def logs(self):
         for name in self.processes:
-            print(f'--- {name}\n' + pathlib.Path(self.path(name + '.log')).read_text(errors='replace')[-3000:])
+            print(f'--- {name}\n' + pathlib.Path(self.path(name + '.log')).read_text(errors="replace")[-6000:])
 
     def client(self, *arguments, key='client.key'):
         if arguments[0] in ('status', 'plan'):
@@ -125,8 +125,8 @@ class Namespaces:
 
     def cut(self, name):
         ip('-n', f'{TAG}-{name}', 'link', 'set', 'eth0', 'down')
-        self.processes[name + ' (cut)'] = self.processes.pop(name)
-        os.rename(self.path(name + '.log'), self.path(name + ' (cut).log'))
+        self.processes['cut-' + name] = self.processes.pop(name)
+        os.rename(self.path(name + '.log'), self.path(f'cut-{name}.log'))
 
     def stop(self, name):
         self.processes[name].send_signal(signal.SIGTERM)
