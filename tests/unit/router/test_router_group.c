@@ -349,6 +349,53 @@ Test(router_group, pieces_are_the_bytes_of_the_tokens)
     text_tokenizer_close(&tokenizer);
 }
 
+/* Many requests with many choices on few places and pages, some cancelled, the plan lost in between:
+ * all end once, and who asks for one answer does not wait for those who ask for many. */
+Test(router_group, a_crowd_of_choices_is_served_in_bounds)
+{
+    static uint32_t expected[CHOICES][WANTED];
+    uint32_t prompt[PROMPT];
+    struct router_options options = fixture_options();
+    struct wire_router_status status;
+    options.requests_running = 16;
+    options.requests_waiting = 120;
+    fill_prompt(prompt);
+    singles(expected);
+    struct fixture *mesh = fixture_new(&options, NULL);
+    fixture_plan(mesh, 1, 60);
+    struct wire_message request = request_of(0, prompt, 100);
+    fixture_send(mesh, 2, &request);
+    fixture_step_once(mesh);
+    fixture_step_once(mesh);
+    for (uint64_t id = 1; id <= 3; id++) {
+        request = request_of(id, prompt, CHOICES);
+        fixture_send(mesh, 1, &request);
+    }
+    for (int i = 0; i < 400 && fixture_choice_of(mesh, 1, 1, 0)->final_count == 0; i++) {
+        fixture_step_once(mesh);
+        router_status(mesh->router, &status);
+        cr_assert_leq(status.requests_running, 16);
+        if (i == 60)
+            fixture_plan(mesh, 2, 50);
+    }
+    cr_assert_eq(fixture_choice_of(mesh, 1, 1, 0)->final_count, 1);
+    size_t over = 0;
+    for (uint32_t i = 0; i < 100; i++)
+        over += fixture_choice_of(mesh, 2, 0, i)->final_count;
+    cr_assert_lt(over, 50, "most of the large request still waits");
+    struct wire_message cancel = {.kind = WIRE_CANCEL, .cancel = {.request_id = 0}};
+    fixture_send(mesh, 2, &cancel);
+    for (uint32_t i = 0; i < 100; i++)
+        cr_assert_eq(fixture_choice_of(mesh, 2, 0, i)->final_count, 1);
+    fixture_run(mesh);
+    for (uint64_t id = 1; id <= 3; id++)
+        check_choices(mesh, id, expected);
+    router_status(mesh->router, &status);
+    cr_assert_eq(status.requests_running + status.requests_waiting, 0);
+    cr_assert_eq(status.kv_pages_used + status.kv_pages_saved, 0);
+    fixture_destroy(mesh);
+}
+
 Test(router_group, failing_allocations_are_survived)
 {
     struct router_options options = fixture_options();
