@@ -127,7 +127,8 @@ static uint8_t field_of(const uint8_t *q, size_t i, size_t bits)
 {
     size_t fields = 8 / bits;
 
-    return q[i / (32 * fields) * 32 + i % 32] >> (i / 32 % fields * bits) & ((1 << bits) - 1);
+    return (uint8_t)(q[i / (32 * fields) * 32 + i % 32] >> (i / 32 % fields * bits) &
+                     ((1 << bits) - 1));
 }
 
 static void codes_of_superblock(uint32_t type, const uint8_t *block, uint8_t codes[static 256])
