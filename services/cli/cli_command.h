@@ -25,6 +25,7 @@ int cmd_bench(const struct cli_command *command, int argc, char **argv);
 int cmd_convert(const struct cli_command *command, int argc, char **argv); /* and quantize */
 int cmd_detokenize(const struct cli_command *command, int argc, char **argv);
 int cmd_generate(const struct cli_command *command, int argc, char **argv);
+int cmd_inspect(const struct cli_command *command, int argc, char **argv);
 int cmd_keys(const struct cli_command *command, int argc, char **argv);
 int cmd_healthcheck(const struct cli_command *command, int argc, char **argv);
 int cmd_local(const struct cli_command *command, int argc, char **argv);

@@ -35,6 +35,8 @@ static const struct cli_command commands[] = {
         "Writes a Hugging Face folder or a GGUF file as a GGUF file.", cmd_convert},
     {"quantize", "SOURCE OUT.gguf --type TYPE [--split SIZE] [--force]",
         "Writes a model with other weight types.", cmd_convert},
+    {"inspect", "MODEL [--workers SIZES] [--json]",
+        "Shows what a model is, what it costs, and how a cluster would hold it.", cmd_inspect},
     {"synth", "OUT.gguf [--shape NAME] [--type TYPE] [--seed N] [--force]",
         "Writes a model of random weights, for benchmarks.", cmd_synth},
     {"bench", "stage|compare [options]",
