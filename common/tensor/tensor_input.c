@@ -35,13 +35,13 @@ static bool alloc_forms(struct tensor_input *self, size_t token_stride, size_t b
     a->scaled_sum = base_alloc_aligned(bytes / 32, 64);
     a->minus_sum = base_alloc_aligned(bytes / 32, 64);
     b->q = base_alloc_aligned(bytes / 4, 64);
-    b->minus_sum = base_alloc_aligned(bytes / 16, 64);
+    b->start_32 = base_alloc_aligned(bytes / 16, 64);
     b->sums_16 = base_alloc_aligned(bytes / 32, 64);
     b->sums_32 = base_alloc_aligned(bytes / 64, 64);
     b->scale = base_alloc_aligned(supers * 4 + 64, 64);
     b->minus_sum_256 = base_alloc_aligned(supers * 4 + 64, 64);
     return self->form_float != NULL && a->q != NULL && a->scale != NULL && a->scaled_sum != NULL &&
-           a->minus_sum != NULL && b->q != NULL && b->minus_sum != NULL && b->sums_16 != NULL &&
+           a->minus_sum != NULL && b->q != NULL && b->start_32 != NULL && b->sums_16 != NULL &&
            b->sums_32 != NULL && b->scale != NULL && b->minus_sum_256 != NULL;
 }
 
@@ -76,7 +76,7 @@ void tensor_input_destroy(struct tensor_input **self_p)
     base_free(self->form_32.scaled_sum);
     base_free(self->form_32.minus_sum);
     base_free(self->form_256.q);
-    base_free(self->form_256.minus_sum);
+    base_free(self->form_256.start_32);
     base_free(self->form_256.sums_16);
     base_free(self->form_256.sums_32);
     base_free(self->form_256.scale);
@@ -116,7 +116,7 @@ struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_
     return (struct tensor_form_256){
         .q = form->q + token * TENSOR_BLOCK_COLUMNS,
         .scale = form->scale + token,
-        .minus_sum = form->minus_sum + token,
+        .start_32 = form->start_32 + token,
         .minus_sum_256 = form->minus_sum_256 + token,
         .sums_16 = form->sums_16 + token,
         .sums_32 = form->sums_32 + token,

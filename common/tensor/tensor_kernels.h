@@ -71,7 +71,7 @@ struct tensor_form_32 {
 struct tensor_form_256 {
     int8_t *q;              /* [block][token_stride][32] */
     float *scale;           /* [superblock][token_stride] */
-    int32_t *minus_sum;     /* [block][2][token_stride], -sum(q) of 16 columns */
+    int32_t *start_32;      /* [block][2][token_stride], -32 * sum(q) of 16 columns */
     int32_t *minus_sum_256; /* [superblock][token_stride] */
     int32_t *sums_16;       /* [block][token_stride]: sums of 16 columns as two int16 */
     int32_t *sums_32;       /* [pair of blocks][token_stride]: sums of 32 as two int16 */
@@ -90,6 +90,10 @@ struct tensor_tile {
     struct tensor_form_32 form_32;
     struct tensor_form_256 form_256;
     const float *form_float; /* [block of 16 columns][token_stride][16] */
+
+    /* Weights ahead_bytes further on are brought closer, at every ahead_every-th block (of 32
+     * columns, or 16 floats) from ahead_phase. */
+    size_t ahead_bytes, ahead_every, ahead_phase;
 
     float *y; /* [token_count, y_stride], column of the first row */
     size_t y_stride;
@@ -125,10 +129,24 @@ extern tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES];
 extern tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES];
 #endif
 
+/* What the units can do at best: each runs so many steps on the calling thread and returns the
+ * operations done. NULL where the instruction set has no such unit. */
+struct tensor_peaks {
+    double (*int8)(uint32_t steps);
+    double (*bf16)(uint32_t steps);
+    double (*f32)(uint32_t steps);
+};
+extern const struct tensor_peaks tensor_peaks_scalar;
+#ifdef TENSOR_WITH_X86
+extern const struct tensor_peaks tensor_peaks_avx2;
+extern const struct tensor_peaks tensor_peaks_avx512;
+#endif
+
 struct tensor_kernels {
     const char *name;
     size_t token_tile;                  /* most tokens of one tile, <= TENSOR_TOKEN_TILE_MAX */
     tensor_product_fn *const *products; /* [TENSOR_TYPES] by type, NULL where there is none */
+    const struct tensor_peaks *peaks;
     /* One token's x into the forms, which begin at that token. */
     void (*quantize_32)(const float *x, size_t column_count, size_t token_stride,
         const struct tensor_form_32 *form);

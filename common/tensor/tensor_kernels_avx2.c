@@ -7,6 +7,7 @@
 
 #define TENSOR_TABLE      tensor_kernels_avx2
 #define TENSOR_PRODUCTS   tensor_products_avx2
+#define TENSOR_PEAKS      tensor_peaks_avx2
 #define TENSOR_TABLE_NAME "avx2"
 #define TENSOR_TOKEN_TILE 4
 

@@ -7,6 +7,7 @@
 
 #define TENSOR_TABLE      tensor_kernels_avx512
 #define TENSOR_PRODUCTS   tensor_products_avx512
+#define TENSOR_PEAKS      tensor_peaks_avx512
 #define TENSOR_TABLE_NAME "avx512-vnni"
 #define TENSOR_TOKEN_TILE 12
 

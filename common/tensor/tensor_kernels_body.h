@@ -87,8 +87,8 @@ static void quantize_256(
             int8_t *q = form->q + block * token_stride * 32;
             int32_t low = quantize_16(x + b * 32, scale, q);
             int32_t high = quantize_16(x + b * 32 + 16, scale, q + 16);
-            form->minus_sum[2 * block * token_stride] = -low;
-            form->minus_sum[(2 * block + 1) * token_stride] = -high;
+            form->start_32[2 * block * token_stride] = -32 * low;
+            form->start_32[(2 * block + 1) * token_stride] = -32 * high;
             form->sums_16[block * token_stride] = two_sums(low, high);
             if (b % 2 == 1)
                 form->sums_32[block / 2 * token_stride] = two_sums(previous, low + high);
@@ -208,6 +208,7 @@ const struct tensor_kernels TENSOR_TABLE = {
     .name = TENSOR_TABLE_NAME,
     .token_tile = TENSOR_TOKEN_TILE,
     .products = TENSOR_PRODUCTS,
+    .peaks = &TENSOR_PEAKS,
     .quantize_32 = quantize_32,
     .quantize_256 = quantize_256,
     .dot = dot,

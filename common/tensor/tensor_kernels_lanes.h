@@ -16,6 +16,7 @@
 
 #define TENSOR_TABLE      tensor_kernels_scalar
 #define TENSOR_PRODUCTS   tensor_products_scalar
+#define TENSOR_PEAKS      tensor_peaks_scalar
 #define TENSOR_TABLE_NAME "scalar"
 #define TENSOR_TOKEN_TILE 1
 #define TENSOR_KEEP_LOOPS /* nothing here lives in registers, so unrolling would only be long */

@@ -14,7 +14,11 @@
 #define LAYOUT_ID       3
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 /* Weights that one thread keeps in its L2 cache while all tokens pass over them. */
-#define PANEL_BYTES ((size_t)512 << 10)
+#define PANEL_BYTES ((size_t)256 << 10)
+/* ... a multiple of the row groups that tiles take at a time. */
+#define PANEL_GROUPS 4
+/* How far ahead of a single pass memory is asked for. */
+#define AHEAD_BYTES 2048
 /* Products with fewer multiplications finish sooner on the caller than a pool is woken. */
 #define PARALLEL_PRODUCTS 32768
 
@@ -34,9 +38,7 @@ size_t tensor_matrix_bytes(uint32_t type, size_t row_count, size_t column_count)
     return base_mul_size(tensor_pack_group_bytes(type, column_count), groups, &total) ? total : 0;
 }
 
-/* Fewer, larger pages: a product walks through all weights and misses the TLB on each 4 KiB
- * otherwise. Only advice, so failure does not matter. */
-static void *alloc_weights(size_t bytes)
+void *tensor_alloc_weights(size_t bytes)
 {
     if (bytes < HUGE_PAGE_BYTES)
         return base_alloc_aligned(bytes, 64);
@@ -81,11 +83,11 @@ int tensor_matrix_new(uint32_t type, size_t row_count, size_t column_count, bool
 
     if (rc != BASE_OK)
         return rc;
-    self->groups = self->owned = alloc_weights(self->group_count * self->group_bytes);
+    self->groups = self->owned = tensor_alloc_weights(self->group_count * self->group_bytes);
     bool dense = fast_float && (type == TENSOR_F32 || type == TENSOR_F16 || type == TENSOR_BF16);
     if (dense && base_mul_size(row_count, column_count, &bytes) &&
         base_mul_size(bytes, sizeof(float), &bytes))
-        self->rows = alloc_weights(bytes);
+        self->rows = tensor_alloc_weights(bytes);
     if (self->groups == NULL || (dense && self->rows == NULL)) {
         tensor_matrix_destroy(&self);
         return BASE_NOMEM;
@@ -174,18 +176,35 @@ struct product {
     size_t y_stride;
 };
 
+/* Tokens of the widest tile to use for a type: wider ones run out of registers or of the first
+ * cache. */
+static size_t tile_of(const struct tensor_kernels *kernels, uint32_t type)
+{
+    size_t tile = kernels->token_tile;
+
+    if (type == TENSOR_Q8_0 || type == TENSOR_Q6_K || type == TENSOR_IQ4_NL || type == TENSOR_MXFP4)
+        return tile < 8 ? tile : 8;
+    if (type == TENSOR_Q5_K)
+        return tile < 10 ? tile : 10;
+    return tile;
+}
+
 /* All tokens times the groups of tile, in tiles of nearly equal width: 13 are 7 + 6, as a tile
  * of one token costs nearly as much as one of several. */
 static void multiply_panel(const struct product *self, struct tensor_tile *tile, size_t row_first)
 {
     const struct tensor_kernels *kernels = tensor_kernels_get();
     const struct tensor_input *x = self->x;
-    size_t tile_count = (x->token_count + kernels->token_tile - 1) / kernels->token_tile;
+    size_t widest = tile_of(kernels, self->w->type);
+    size_t tile_count = (x->token_count + widest - 1) / widest;
 
+    tile->ahead_bytes = tile_count == 1 ? AHEAD_BYTES : tile->group_count * tile->group_bytes;
+    tile->ahead_every = tile_count;
     for (size_t i = 0; i < tile_count; i++) {
         size_t first, last;
         tensor_split(x->token_count, (uint32_t)i, (uint32_t)tile_count, &first, &last);
         tile->token_count = last - first;
+        tile->ahead_phase = i;
         tile->form_float = x->form_float + first * TENSOR_FLOAT_COLUMNS;
         tile->form_32 = tensor_form_32_at(x, first);
         tile->form_256 = tensor_form_256_at(x, first);
@@ -210,7 +229,9 @@ static void multiply(void *context, uint32_t thread_index, uint32_t thread_count
                 w, self->x, first * TENSOR_ROW_GROUP, row_last, self->y, self->y_stride);
         return;
     }
-    size_t panel = PANEL_BYTES / w->group_bytes + (w->group_bytes > PANEL_BYTES);
+    size_t panel = PANEL_BYTES / w->group_bytes / PANEL_GROUPS * PANEL_GROUPS;
+    if (panel == 0)
+        panel = PANEL_GROUPS;
     for (size_t group = first; group < last; group += panel) {
         struct tensor_tile tile = {
             .groups = w->groups + group * w->group_bytes,

@@ -42,6 +42,10 @@ void tensor_split(
 void tensor_openblas_product(const struct tensor_matrix *w, const struct tensor_input *x,
     size_t row_first, size_t row_last, float *y, size_t y_stride);
 
+/* Fewer, larger pages: a product walks through all weights and misses the TLB on each 4 KiB
+ * otherwise. Only advice, so failure does not matter. Freed by base_free(). */
+void *tensor_alloc_weights(size_t bytes);
+
 /* The forms from a token on. */
 struct tensor_form_32 tensor_form_32_at(const struct tensor_input *self, size_t token);
 struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_t token);

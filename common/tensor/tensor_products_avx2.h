@@ -11,8 +11,7 @@
 
 #define TENSOR_TOKEN_TILE         4
 #define TENSOR_SCALES_CODES       false
-#define TENSOR_AHEAD_TOKENS       2
-#define TENSOR_AHEAD_BYTES        2048
+#define TENSOR_PEAKS              tensor_peaks_avx2
 #define TENSOR_PRODUCT_NAME(type) tensor_product_avx2_##type
 
 struct product_floats {
@@ -169,10 +168,15 @@ INLINE INTS ints_shift_right(INTS a, const int bits)
     return (INTS){_mm256_srli_epi32(a.low, bits), _mm256_srli_epi32(a.high, bits)};
 }
 
-/* Codes of eight bits are signed here: there is no offset. */
-INLINE INTS ints_start_signed(const int32_t *minus_sum)
+INLINE INTS ints_shift_right_signed(INTS a, const int bits)
 {
-    (void)minus_sum;
+    return (INTS){_mm256_srai_epi32(a.low, bits), _mm256_srai_epi32(a.high, bits)};
+}
+
+/* Codes of eight bits are signed here: there is no offset. */
+INLINE INTS ints_offset_128(INTS start)
+{
+    (void)start;
     return ints_zero();
 }
 

@@ -11,8 +11,7 @@
 
 #define TENSOR_TOKEN_TILE         12
 #define TENSOR_SCALES_CODES       true
-#define TENSOR_AHEAD_TOKENS       4
-#define TENSOR_AHEAD_BYTES        2048
+#define TENSOR_PEAKS              tensor_peaks_avx512
 #define TENSOR_PRODUCT_NAME(type) tensor_product_avx512_##type
 
 #define FLOATS __m512
@@ -135,9 +134,14 @@ INLINE INTS ints_shift_right(INTS a, const int bits)
     return _mm512_srli_epi32(a, (unsigned int)bits);
 }
 
-INLINE INTS ints_start_signed(const int32_t *minus_sum)
+INLINE INTS ints_shift_right_signed(INTS a, const int bits)
 {
-    return _mm512_slli_epi32(_mm512_set1_epi32(*minus_sum), 7);
+    return _mm512_srai_epi32(a, (unsigned int)bits);
+}
+
+INLINE INTS ints_offset_128(INTS start)
+{
+    return start;
 }
 
 INLINE INTS ints_start_scaled(const int32_t *minus_sum)
@@ -206,11 +210,18 @@ INLINE CODES codes_scale(CODES a, INTS scale, const bool third_bit)
     return _mm512_mask_sub_epi8(product, low_half, product, four);
 }
 
+/* The compiler would broadcast into a register first and run out of them. */
+INLINE INTS dot_step(INTS sum, CODES a, const int8_t *q)
+{
+    const int32_t *four = (const int32_t *)(const void *)q;
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*four));
+    return sum;
+}
+
 INLINE INTS ints_dot(INTS sum, CODES a, CODES b, const int8_t *q, const bool eight_bits)
 {
     (void)eight_bits;
-    sum = _mm512_dpbusd_epi32(sum, a, _mm512_set1_epi32((int)base_load_u32(q)));
-    return _mm512_dpbusd_epi32(sum, b, _mm512_set1_epi32((int)base_load_u32(q + 4)));
+    return dot_step(dot_step(sum, a, q), b, q + 4);
 }
 
 INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *q)

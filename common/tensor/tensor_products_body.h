@@ -30,6 +30,7 @@
 
 /* Row groups and sums (groups times tokens) of the largest tile. */
 #define TENSOR_GROUP_TILE (TENSOR_TOKEN_TILE > 4 ? 4 : TENSOR_TOKEN_TILE > 1 ? 2 : 1)
+#define TENSOR_AHEAD_HINT 2
 #define TILE_SUMS         (TENSOR_TOKEN_TILE > 4 ? 12 : 4)
 
 /* How the codes of 32 columns lie, behind the scales: tensor_kernels.h. */
@@ -97,12 +98,16 @@ ALWAYS_INLINE void codes_load(
     }
 }
 
-/* Memory that is needed soon, for tiles that wait for memory rather than compute. */
-ALWAYS_INLINE void fetch_ahead(const uint8_t *p, const size_t bytes)
+/* Weights that are needed later, into the second cache. A tile fetches those of every
+ * ahead_every-th block: the tiles of a panel share the next one. */
+ALWAYS_INLINE void fetch_ahead(
+    const struct tensor_tile *tile, size_t block, const uint8_t *p, const size_t bytes)
 {
-    UNROLLED
-    for (size_t i = 0; i < bytes; i += 64)
-        __builtin_prefetch(p + TENSOR_AHEAD_BYTES + i, 0, 3);
+    if (block % tile->ahead_every == tile->ahead_phase) {
+        UNROLLED
+        for (size_t i = 0; i < bytes; i += 64)
+            __builtin_prefetch(p + tile->ahead_bytes + i, 0, TENSOR_AHEAD_HINT);
+    }
 }
 
 #if TENSOR_PART == 32
@@ -113,7 +118,7 @@ ALWAYS_INLINE INTS start_of_32(const int32_t *minus_sum, const uint32_t type)
     if (HAS_MIN(type))
         return ints_zero();
     if (IS_EIGHT_BITS(type))
-        return ints_start_signed(minus_sum);
+        return ints_offset_128(ints_shift_left(ints_set(minus_sum), 7));
     return ints_shift_left(ints_set(minus_sum), type == TENSOR_Q4_0 ? 3 : 4);
 }
 
@@ -165,8 +170,7 @@ ALWAYS_INLINE void tile_32(const struct tensor_tile *tile, size_t group_first,
                     sum[n] =
                         floats_fma(floats_load_f16(p + 32), floats_set(scaled_sum + t), sum[n]);
             }
-            if (token_count <= TENSOR_AHEAD_TOKENS)
-                fetch_ahead(p, block_bytes);
+            fetch_ahead(tile, block, p, block_bytes);
         }
         w += block_bytes;
         q += stride * TENSOR_BLOCK_COLUMNS;
@@ -184,8 +188,10 @@ ALWAYS_INLINE void tile_32(const struct tensor_tile *tile, size_t group_first,
 #define HAS_MIN(type) ((type) == TENSOR_Q4_K || (type) == TENSOR_Q5_K || (type) == TENSOR_Q2_K)
 /* Sixteen columns to a scale rather than 32. */
 #define IS_FINE(type) ((type) == TENSOR_Q6_K || (type) == TENSOR_Q2_K || (type) == TENSOR_Q3_K)
-/* Codes are multiplied by their scales when they are loaded: the products fit into bytes. */
-#define IS_SCALED(type) (TENSOR_SCALES_CODES && ((type) == TENSOR_Q2_K || (type) == TENSOR_Q3_K))
+/* Codes are multiplied by their scales when they are loaded: the products fit into bytes. Worth it
+ * for several tokens. */
+#define IS_SCALED(type, tokens)                                                                    \
+    (TENSOR_SCALES_CODES && (tokens) >= 4 && ((type) == TENSOR_Q2_K || (type) == TENSOR_Q3_K))
 
 /* Scales and mins of one superblock of a row group. */
 struct scales_256 {
@@ -260,22 +266,18 @@ ALWAYS_INLINE void scales_load(const uint8_t *p, const uint32_t type, struct sca
         scales_load_k4(p, s);
 }
 
-ALWAYS_INLINE INTS start_of_256(const int32_t *minus_sum, const uint32_t type)
+/* Where the sum of a block of 32, or 16, columns starts: the offset of its codes is 32, 4, 128. */
+ALWAYS_INLINE INTS start_of_256(
+    const int32_t *start, size_t stride, size_t half, const uint32_t type)
 {
     if (type == TENSOR_Q6_K)
-        return ints_shift_left(ints_set(minus_sum), 5);
+        return ints_set(start + half * stride);
     if (type == TENSOR_Q3_K)
-        return ints_shift_left(ints_set(minus_sum), 2);
-    return ints_zero();
-}
-
-/* The offset of IQ4_XS goes by 32 columns: two sums of 16. */
-ALWAYS_INLINE INTS start_of_block(
-    const int32_t *minus_sum, size_t stride, size_t half, const uint32_t type)
-{
+        return ints_shift_right_signed(ints_set(start + half * stride), 3);
     if (type == TENSOR_IQ4_XS)
-        return ints_add(ints_start_signed(minus_sum), ints_start_signed(minus_sum + stride));
-    return start_of_256(minus_sum + half * stride, type);
+        return ints_offset_128(
+            ints_shift_left(ints_add(ints_set(start), ints_set(start + stride)), 2));
+    return ints_zero();
 }
 
 /* Adds the scaled integer dot products of 32 columns. */
@@ -286,15 +288,15 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
     const size_t sum_count = group_count * token_count, stride = tile->token_stride;
     const size_t half_count = IS_FINE(type) ? 2 : 1, pair_count = IS_FINE(type) ? 2 : 4;
     const int8_t *q = tile->form_256.q + block * stride * TENSOR_BLOCK_COLUMNS;
-    const int32_t *minus_sum = tile->form_256.minus_sum + block * stride * 2;
+    const int32_t *start = tile->form_256.start_32 + block * stride * 2;
 
     UNROLLED
     for (size_t half = 0; half < half_count; half++) {
         INTS count[TILE_SUMS];
-        if (!IS_SCALED(type)) {
+        if (!IS_SCALED(type, token_count)) {
             UNROLLED
             for (size_t n = 0; n < sum_count; n++)
-                count[n] = start_of_block(minus_sum + n % token_count, stride, half, type);
+                count[n] = start_of_256(start + n % token_count, stride, half, type);
         }
         UNROLLED
         for (size_t i = 0; i < pair_count; i++) {
@@ -304,19 +306,19 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
                 CODES a, b;
                 codes_load(w + g * tile->group_bytes, pair, type, &a, &b);
                 INTS scale = scales[g].scale[block % 8 * half_count + half];
-                if (IS_SCALED(type)) {
+                if (IS_SCALED(type, token_count)) {
                     a = codes_scale(a, scale, type == TENSOR_Q3_K);
                     b = codes_scale(b, scale, type == TENSOR_Q3_K);
                 }
                 UNROLLED
                 for (size_t t = 0; t < token_count; t++) {
-                    INTS *sum = IS_SCALED(type) ? total : count;
+                    INTS *sum = IS_SCALED(type, token_count) ? total : count;
                     size_t n = g * token_count + t;
                     sum[n] = ints_dot(sum[n], a, b, q + t * 32 + pair * 8, IS_EIGHT_BITS(type));
                 }
             }
         }
-        if (!IS_SCALED(type)) {
+        if (!IS_SCALED(type, token_count)) {
             UNROLLED
             for (size_t n = 0; n < sum_count; n++) {
                 INTS scale = scales[n / token_count].scale[block % 8 * half_count + half];
@@ -365,18 +367,16 @@ ALWAYS_INLINE void tile_256(const struct tensor_tile *tile, size_t group_first,
         UNROLLED
         for (size_t n = 0; n < sum_count; n++) {
             total[n] = ints_zero();
-            if (IS_SCALED(type) && type == TENSOR_Q3_K)
+            if (IS_SCALED(type, token_count) && type == TENSOR_Q3_K)
                 total[n] = ints_start_scaled(
                     tile->form_256.minus_sum_256 + superblock * stride + n % token_count);
         }
         for (size_t i = 0; i < 8; i++) {
             const uint8_t *p = w + header_bytes + i * quant_bytes;
             block_256(tile, p, superblock * 8 + i, scales, group_count, token_count, type, total);
-            if (token_count <= TENSOR_AHEAD_TOKENS) {
-                UNROLLED
-                for (size_t g = 0; g < group_count; g++)
-                    fetch_ahead(p + g * group_bytes, quant_bytes);
-            }
+            UNROLLED
+            for (size_t g = 0; g < group_count; g++)
+                fetch_ahead(tile, i, p + g * group_bytes, quant_bytes);
         }
         UNROLLED
         for (size_t n = 0; n < sum_count; n++) {
@@ -428,11 +428,10 @@ ALWAYS_INLINE void tile_float(const struct tensor_tile *tile, size_t group_first
         sum[n] = floats_zero();
     for (size_t left = tile->column_count; left != 0;) {
         size_t column_count = left < TENSOR_FLOAT_COLUMNS ? left : TENSOR_FLOAT_COLUMNS;
-        if (token_count <= TENSOR_AHEAD_TOKENS) {
-            UNROLLED
-            for (size_t g = 0; g < group_count; g++)
-                fetch_ahead(w + g * group_bytes, step_bytes * TENSOR_FLOAT_COLUMNS);
-        }
+        UNROLLED
+        for (size_t g = 0; g < group_count; g++)
+            fetch_ahead(tile, left / TENSOR_FLOAT_COLUMNS, w + g * group_bytes,
+                step_bytes * TENSOR_FLOAT_COLUMNS);
         for (size_t i = 0; i < column_count; i++, w += step_bytes) {
             UNROLLED
             for (size_t g = 0; g < group_count; g++) {
@@ -452,6 +451,64 @@ ALWAYS_INLINE void tile_float(const struct tensor_tile *tile, size_t group_first
     for (size_t n = 0; n < sum_count; n++)
         store_rows(tile, group_first + n / token_count, n % token_count, sum[n]);
 }
+#endif
+
+#if TENSOR_PART == 1
+/* As many independent chains (unequal, or the compiler would run one) as a tile has, and nothing else: what the units can do. */
+static int32_t peak_seeds[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
+
+static double peak_int8(uint32_t steps)
+{
+    static const int8_t q[8] = {1, -1, 2, -2, 3, -3, 4, -4};
+    static const uint8_t codes[64] = {1, 2, 3};
+    CODES a = codes_load_bytes(codes);
+    INTS sum[TILE_SUMS];
+    volatile float sink;
+    float out[16];
+
+    UNROLLED
+    for (size_t n = 0; n < TILE_SUMS; n++)
+        sum[n] = ints_set(&peak_seeds[n]);
+    for (uint32_t i = 0; i < steps; i++) {
+        UNROLLED
+        for (size_t n = 0; n < TILE_SUMS; n++)
+            sum[n] = ints_dot(sum[n], a, a, q, false);
+    }
+    for (size_t n = 1; n < TILE_SUMS; n++)
+        sum[0] = ints_add(sum[0], sum[n]);
+    floats_store(out, floats_of_ints(sum[0]));
+    sink = out[0];
+    (void)sink;
+    return 2.0 * 128 * TILE_SUMS * steps;
+}
+
+static double peak_f32(uint32_t steps)
+{
+    const float one = 1, small = 0x1p-30f;
+    FLOATS a = floats_set(&one), b = floats_set(&small), sum[TILE_SUMS];
+    volatile float sink;
+    float out[16];
+
+    UNROLLED
+    for (size_t n = 0; n < TILE_SUMS; n++)
+        sum[n] = floats_of_ints(ints_set(&peak_seeds[n]));
+    for (uint32_t i = 0; i < steps; i++) {
+        UNROLLED
+        for (size_t n = 0; n < TILE_SUMS; n++)
+            sum[n] = floats_fma(a, b, sum[n]);
+    }
+    for (size_t n = 1; n < TILE_SUMS; n++)
+        sum[0] = floats_fma(a, sum[n], sum[0]);
+    floats_store(out, sum[0]);
+    sink = out[0];
+    (void)sink;
+    return 2.0 * 16 * TILE_SUMS * steps;
+}
+
+const struct tensor_peaks TENSOR_PEAKS = {
+    .int8 = peak_int8,
+    .f32 = peak_f32,
+};
 #endif
 
 /*

@@ -16,8 +16,7 @@
 
 #define TENSOR_TOKEN_TILE         1
 #define TENSOR_SCALES_CODES       false /* whether codes_scale() exists */
-#define TENSOR_AHEAD_TOKENS       0     /* tiles up to this many tokens fetch ahead */
-#define TENSOR_AHEAD_BYTES        0
+#define TENSOR_PEAKS              tensor_peaks_scalar
 #define TENSOR_PRODUCT_NAME(type) tensor_product_scalar_##type
 #define TENSOR_KEEP_LOOPS         /* nothing here lives in registers, so unrolling would only be long */
 
@@ -189,12 +188,17 @@ INLINE INTS ints_shift_right(INTS a, int bits)
     return a;
 }
 
-/* Where a sum of codes_signed() or codes_lookup() codes starts, given minus the activations' sum. */
-INLINE INTS ints_start_signed(const int32_t *minus_sum)
+/* a / 2^bits, which is whole */
+INLINE INTS ints_shift_right_signed(INTS a, int bits)
 {
-    INTS r;
-    EACH_LANE r.i[j] = *minus_sum * 128;
-    return r;
+    EACH_LANE a.i[j] /= 1 << bits;
+    return a;
+}
+
+/* Where a sum of codes_signed() or codes_lookup() codes starts, if they are 128 too high. */
+INLINE INTS ints_offset_128(INTS start)
+{
+    return start;
 }
 
 /* ... and of codes_scale() codes with a third bit. */
