@@ -6,6 +6,7 @@
 #include "tensor_matrix_private.h"
 #include "tensor_pool.h"
 #include "tensor_type.h"
+#include <stdatomic.h>
 #include <string.h>
 
 /* Fewer values than this are quantised sooner by one thread than a pool is woken. */
@@ -30,6 +31,7 @@ static bool alloc_forms(struct tensor_input *self, size_t token_stride, size_t b
         return false;
     supers = token_stride * (block_count / 8);
     self->form_float = base_alloc_aligned(bytes, 64);
+    self->form_bf16 = base_alloc_aligned(bytes / 2, 64);
     a->q = base_alloc_aligned(bytes / 4, 64);
     a->scale = base_alloc_aligned(bytes / 32, 64);
     a->scaled_sum = base_alloc_aligned(bytes / 32, 64);
@@ -40,9 +42,10 @@ static bool alloc_forms(struct tensor_input *self, size_t token_stride, size_t b
     b->sums_32 = base_alloc_aligned(bytes / 64, 64);
     b->scale = base_alloc_aligned(supers * 4 + 64, 64);
     b->minus_sum_256 = base_alloc_aligned(supers * 4 + 64, 64);
-    return self->form_float != NULL && a->q != NULL && a->scale != NULL && a->scaled_sum != NULL &&
-           a->minus_sum != NULL && b->q != NULL && b->start_32 != NULL && b->sums_16 != NULL &&
-           b->sums_32 != NULL && b->scale != NULL && b->minus_sum_256 != NULL;
+    return self->form_float != NULL && self->form_bf16 != NULL && a->q != NULL &&
+           a->scale != NULL && a->scaled_sum != NULL && a->minus_sum != NULL && b->q != NULL &&
+           b->start_32 != NULL && b->sums_16 != NULL && b->sums_32 != NULL && b->scale != NULL &&
+           b->minus_sum_256 != NULL;
 }
 
 int tensor_input_new(size_t token_count_max, size_t column_count_max, struct tensor_input **ret)
@@ -71,6 +74,7 @@ void tensor_input_destroy(struct tensor_input **self_p)
     if (self == NULL)
         return;
     base_free(self->form_float);
+    base_free(self->form_bf16);
     base_free(self->form_32.q);
     base_free(self->form_32.scale);
     base_free(self->form_32.scaled_sum);
@@ -85,6 +89,18 @@ void tensor_input_destroy(struct tensor_input **self_p)
     *self_p = NULL;
 }
 
+static _Atomic bool bf16_exact;
+
+void tensor_bf16_use_exact(bool exact)
+{
+    atomic_store(&bf16_exact, exact);
+}
+
+bool tensor_bf16_exact(void)
+{
+    return atomic_load_explicit(&bf16_exact, memory_order_relaxed);
+}
+
 uint32_t tensor_form_of(uint32_t type)
 {
     switch (tensor_block_columns(type)) {
@@ -93,7 +109,7 @@ uint32_t tensor_form_of(uint32_t type)
     case 256:
         return TENSOR_FORM_256;
     default:
-        return TENSOR_FORM_FLOAT;
+        return type == TENSOR_BF16 && !tensor_bf16_exact() ? TENSOR_FORM_BF16 : TENSOR_FORM_FLOAT;
     }
 }
 
@@ -136,6 +152,39 @@ static void prepare_floats(struct tensor_input *self, size_t token)
     }
 }
 
+/* Thirty-two columns; NaN stays NaN. */
+static void round_to_bf16(const float x[static 32], uint32_t pairs[static 16])
+{
+    uint32_t bits[32];
+
+    memcpy(bits, x, sizeof(bits));
+    for (size_t i = 0; i < 32; i++) {
+        uint32_t rounded = bits[i] + 0x7fffu + (bits[i] >> 16 & 1);
+        uint32_t is_nan = (bits[i] & 0x7fffffffu) > 0x7f800000u ? 0xffffffffu : 0;
+        bits[i] = (rounded & ~is_nan) | ((bits[i] | 0x400000u) & is_nan);
+    }
+    for (size_t i = 0; i < 16; i++)
+        pairs[i] = bits[2 * i] >> 16 | (bits[2 * i + 1] & 0xffff0000u);
+}
+
+static void prepare_bf16(struct tensor_input *self, size_t token)
+{
+    const float *x = self->x + token * self->column_count;
+    uint32_t *block = self->form_bf16 + token * TENSOR_BF16_PAIRS;
+
+    for (size_t i = 0; i < self->column_count; i += 32) {
+        size_t left = self->column_count - i;
+        if (left < 32) {
+            float rest[32] = {0};
+            memcpy(rest, x + i, left * sizeof(float));
+            round_to_bf16(rest, block);
+            break;
+        }
+        round_to_bf16(x + i, block);
+        block += self->token_stride * TENSOR_BF16_PAIRS;
+    }
+}
+
 static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread_count)
 {
     struct tensor_input *self = context;
@@ -149,6 +198,8 @@ static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread
         struct tensor_form_256 form_256 = tensor_form_256_at(self, t);
         if (self->forms & TENSOR_FORM_FLOAT)
             prepare_floats(self, t);
+        if (self->forms & TENSOR_FORM_BF16)
+            prepare_bf16(self, t);
         if (self->forms & TENSOR_FORM_32)
             kernels->quantize_32(x, self->column_count, self->token_stride, &form_32);
         if (self->forms & TENSOR_FORM_256)

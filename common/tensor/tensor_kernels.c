@@ -9,6 +9,18 @@
 
 static const struct tensor_kernels *_Atomic chosen;
 
+#ifdef TENSOR_WITH_X86
+static bool bf16_is_trusted(void);
+
+void tensor_product_avx512_BF16(const struct tensor_tile *tile)
+{
+    if (bf16_is_trusted())
+        tensor_product_avx512_native_BF16(tile);
+    else
+        tensor_product_avx512_fma_BF16(tile);
+}
+#endif
+
 #define PRODUCT_OF(isa, type) [TENSOR_##type] = tensor_product_##isa##_##type,
 tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES] = {
     TENSOR_EACH_TYPE(PRODUCT_OF, scalar)};
@@ -33,6 +45,71 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
+}
+
+/* Leaf 7, subleaf 1, bit 5 of eax. */
+static bool has_avx512_bf16(void)
+{
+    unsigned int a, b, c, d;
+
+    return has_avx512() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 5 & 1) != 0;
+}
+#endif
+
+#ifdef TENSOR_WITH_X86
+#define CHECK_COLUMNS 64
+#define CHECK_TOKENS  4
+
+/*
+ * vdpbf16ps is documented step by step, but its order of sums was a choice of the maker: it is
+ * used where it gives the bits of the sequence in tensor_matrix.h on numbers of all magnitudes,
+ * subnormals included.
+ */
+static bool check_bf16(void)
+{
+    uint16_t w[CHECK_COLUMNS * TENSOR_ROW_GROUP], x[CHECK_COLUMNS * CHECK_TOKENS];
+    float y[2][CHECK_TOKENS * TENSOR_ROW_GROUP];
+    uint32_t pairs[CHECK_COLUMNS / 2 * CHECK_TOKENS], state = 1;
+    struct tensor_tile tile = {.groups = (const uint8_t *)w,
+        .group_bytes = sizeof(w),
+        .group_count = 1,
+        .row_count = TENSOR_ROW_GROUP,
+        .column_count = CHECK_COLUMNS,
+        .token_count = CHECK_TOKENS,
+        .token_stride = CHECK_TOKENS,
+        .form_bf16 = pairs,
+        .ahead_every = 1,
+        .y_stride = TENSOR_ROW_GROUP};
+
+    for (size_t i = 0; i < CHECK_COLUMNS * (TENSOR_ROW_GROUP + CHECK_TOKENS); i++) {
+        /* Weights around 1; half of the tokens around 1, half at the edge of subnormals. */
+        state = state * 1664525u + 1013904223u;
+        size_t column = i < CHECK_COLUMNS * TENSOR_ROW_GROUP ? 0 : i / 32;
+        uint32_t exponent = (column % 2 == 0 ? 119u : 1u) + (state >> 8) % 16;
+        uint16_t value = (uint16_t)((state >> 16 & 0x807f) | exponent << 7);
+        if (i < CHECK_COLUMNS * TENSOR_ROW_GROUP)
+            w[i] = value;
+        else
+            x[i - CHECK_COLUMNS * TENSOR_ROW_GROUP] = value;
+    }
+    memcpy(pairs, x, sizeof(pairs));
+    tile.y = y[0];
+    tensor_product_avx512_native_BF16(&tile);
+    tile.y = y[1];
+    tensor_product_avx512_fma_BF16(&tile);
+    return memcmp(y[0], y[1], sizeof(y[0])) == 0;
+}
+
+static bool bf16_is_trusted(void)
+{
+    static _Atomic int state; /* 0: not known yet; two threads may both find out */
+    int known = atomic_load_explicit(&state, memory_order_relaxed);
+
+    if (known == 0) {
+        known = has_avx512_bf16() && check_bf16() ? 1 : -1;
+        atomic_store_explicit(&state, known, memory_order_relaxed);
+    }
+    return known > 0;
 }
 #endif
 

@@ -22,7 +22,8 @@
  *   Q3_K        f16 scale[16]; u8 [8][16]: low 4 bits of scales 2k, 2k + 1; u8 [4][16]: high 2
  *               bits of scales 4k .. 4k + 3; codes (the high bit as in the file: set for 0..3)
  *   IQ4_XS      f16 scale[16]; u8 [4][16], u8 [2][16] as Q3_K, for 8 scales; codes
- *   F32, F16, BF16  w[column][16]
+ *   F32, F16    w[column][16]
+ *   BF16        w[pair of columns][16][2], a column of zeros at the end of an odd number
  * Weights are unsigned because vpdpbusd wants one unsigned operand. Offsets are taken out exactly,
  * in integers: a block's sum starts at -offset * sum(a) instead of 0.
  */
@@ -36,6 +37,7 @@
 
 #define TENSOR_BLOCK_COLUMNS      32u
 #define TENSOR_SUPERBLOCK_COLUMNS 256u
+#define TENSOR_BF16_PAIRS         16u /* of columns, in a block of bfloat16 activations */
 #define TENSOR_FLOAT_COLUMNS      16u /* of a block of plain activations */
 #define TENSOR_TOKEN_TILE_MAX     12u
 #define TENSOR_TYPES              40u /* ids are below this */
@@ -89,7 +91,8 @@ struct tensor_tile {
     size_t token_stride;
     struct tensor_form_32 form_32;
     struct tensor_form_256 form_256;
-    const float *form_float; /* [block of 16 columns][token_stride][16] */
+    const float *form_float;   /* [block of 16 columns][token_stride][16] */
+    const uint32_t *form_bf16; /* [block of 32 columns][token_stride][16]: two columns each */
 
     /* Weights ahead_bytes further on are brought closer, at every ahead_every-th block (of 32
      * columns, or 16 floats) from ahead_phase. */
@@ -121,10 +124,18 @@ typedef void tensor_product_fn(const struct tensor_tile *tile);
 #define TENSOR_DECLARE_PRODUCT(isa, type)                                                          \
     void tensor_product_##isa##_##type(const struct tensor_tile *tile);
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, scalar)
+/* BF16 with plain activations. */
+void tensor_product_scalar_BF16_exact(const struct tensor_tile *tile);
 extern tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES]; /* NULL: no such type */
 #ifdef TENSOR_WITH_X86
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx2)
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx512)
+void tensor_product_avx2_BF16_exact(const struct tensor_tile *tile);
+void tensor_product_avx512_BF16_exact(const struct tensor_tile *tile);
+/* BF16 by vdpbf16ps, and by the same sequence of other instructions. */
+void tensor_product_avx512_native_BF16(const struct tensor_tile *tile);
+void tensor_product_avx512_fma_BF16(const struct tensor_tile *tile);
+double tensor_peak_avx512_bf16(uint32_t steps);
 extern tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES];
 extern tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES];
 #endif
@@ -146,6 +157,7 @@ struct tensor_kernels {
     const char *name;
     size_t token_tile;                  /* most tokens of one tile, <= TENSOR_TOKEN_TILE_MAX */
     tensor_product_fn *const *products; /* [TENSOR_TYPES] by type, NULL where there is none */
+    tensor_product_fn *product_bf16_exact;
     const struct tensor_peaks *peaks;
     /* One token's x into the forms, which begin at that token. */
     void (*quantize_32)(const float *x, size_t column_count, size_t token_stride,

@@ -5,11 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-#define TENSOR_TABLE      tensor_kernels_avx2
-#define TENSOR_PRODUCTS   tensor_products_avx2
-#define TENSOR_PEAKS      tensor_peaks_avx2
-#define TENSOR_TABLE_NAME "avx2"
-#define TENSOR_TOKEN_TILE 4
+#define TENSOR_TABLE              tensor_kernels_avx2
+#define TENSOR_PRODUCTS           tensor_products_avx2
+#define TENSOR_PEAKS              tensor_peaks_avx2
+#define TENSOR_PRODUCT_BF16_EXACT tensor_product_avx2_BF16_exact
+#define TENSOR_TABLE_NAME         "avx2"
+#define TENSOR_TOKEN_TILE         4
 
 struct tensor_lanes {
     __m256 low, high;

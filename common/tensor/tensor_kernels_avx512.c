@@ -5,11 +5,12 @@
 #include <math.h>
 #include <string.h>
 
-#define TENSOR_TABLE      tensor_kernels_avx512
-#define TENSOR_PRODUCTS   tensor_products_avx512
-#define TENSOR_PEAKS      tensor_peaks_avx512
-#define TENSOR_TABLE_NAME "avx512-vnni"
-#define TENSOR_TOKEN_TILE 12
+#define TENSOR_TABLE              tensor_kernels_avx512
+#define TENSOR_PRODUCTS           tensor_products_avx512
+#define TENSOR_PEAKS              tensor_peaks_avx512
+#define TENSOR_PRODUCT_BF16_EXACT tensor_product_avx512_BF16_exact
+#define TENSOR_TABLE_NAME         "avx512-vnni"
+#define TENSOR_TOKEN_TILE         12
 
 #define LANES  __m512
 #define INLINE static inline __attribute__((always_inline))

@@ -208,6 +208,7 @@ const struct tensor_kernels TENSOR_TABLE = {
     .name = TENSOR_TABLE_NAME,
     .token_tile = TENSOR_TOKEN_TILE,
     .products = TENSOR_PRODUCTS,
+    .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,
     .peaks = &TENSOR_PEAKS,
     .quantize_32 = quantize_32,
     .quantize_256 = quantize_256,

@@ -14,12 +14,13 @@
 #include <stdint.h>
 #include <string.h>
 
-#define TENSOR_TABLE      tensor_kernels_scalar
-#define TENSOR_PRODUCTS   tensor_products_scalar
-#define TENSOR_PEAKS      tensor_peaks_scalar
-#define TENSOR_TABLE_NAME "scalar"
-#define TENSOR_TOKEN_TILE 1
-#define TENSOR_KEEP_LOOPS /* nothing here lives in registers, so unrolling would only be long */
+#define TENSOR_TABLE              tensor_kernels_scalar
+#define TENSOR_PRODUCTS           tensor_products_scalar
+#define TENSOR_PEAKS              tensor_peaks_scalar
+#define TENSOR_PRODUCT_BF16_EXACT tensor_product_scalar_BF16_exact
+#define TENSOR_TABLE_NAME         "scalar"
+#define TENSOR_TOKEN_TILE         1
+#define TENSOR_KEEP_LOOPS         /* nothing here lives in registers, so unrolling would only be long */
 
 struct tensor_lanes {
     float f[16];

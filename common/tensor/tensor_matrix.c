@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 
 /* Move it whenever a packed layout changes. */
-#define LAYOUT_ID       3
+#define LAYOUT_ID       4
 #define HUGE_PAGE_BYTES ((size_t)2 << 20)
 /* Weights that one thread keeps in its L2 cache while all tokens pass over them. */
 #define PANEL_BYTES ((size_t)256 << 10)
@@ -195,9 +195,12 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
 {
     const struct tensor_kernels *kernels = tensor_kernels_get();
     const struct tensor_input *x = self->x;
+    tensor_product_fn *product = kernels->products[self->w->type];
     size_t widest = tile_of(kernels, self->w->type);
     size_t tile_count = (x->token_count + widest - 1) / widest;
 
+    if (self->w->type == TENSOR_BF16 && tensor_bf16_exact())
+        product = kernels->product_bf16_exact;
     tile->ahead_bytes = tile_count == 1 ? AHEAD_BYTES : tile->group_count * tile->group_bytes;
     tile->ahead_every = tile_count;
     for (size_t i = 0; i < tile_count; i++) {
@@ -206,10 +209,11 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
         tile->token_count = last - first;
         tile->ahead_phase = i;
         tile->form_float = x->form_float + first * TENSOR_FLOAT_COLUMNS;
+        tile->form_bf16 = x->form_bf16 + first * TENSOR_BF16_PAIRS;
         tile->form_32 = tensor_form_32_at(x, first);
         tile->form_256 = tensor_form_256_at(x, first);
         tile->y = self->y + first * self->y_stride + row_first;
-        kernels->products[self->w->type](tile);
+        product(tile);
     }
 }
 

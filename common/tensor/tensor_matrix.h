@@ -11,7 +11,10 @@
  *   superblocks of 256 columns (Q2_K .. Q6_K, IQ4_XS): x likewise in blocks of 256; dots times
  *     integer scales, and mins times sums, are exact int32; acc = fma(float(dot) * w_scale -
  *     float(min) * w_min, x_scale, acc), the subtraction rounded once (fma)
- *   F32, F16, BF16: acc = fma(w[o, i], x[t, i], acc), i ascending
+ *   F32, F16: acc = fma(w[o, i], x[t, i], acc), i ascending
+ *   BF16: x is rounded to bfloat16, to nearest even; for pairs of columns 2i, 2i + 1, ascending:
+ *     acc = fma(w[o, 2i + 1], x[t, 2i + 1], acc), then the same for 2i; subnormals, given or
+ *     computed, count as zero: what vdpbf16ps does
  * Every kernel (scalar, AVX2, AVX-512) gives these bits (only the payload and sign of a NaN are
  * free); LAYERMESH_ISA=scalar|avx2|avx512 picks one, if the processor has it.
  */
@@ -83,8 +86,14 @@ enum tensor_form {
     TENSOR_FORM_FLOAT = 1, /* as they are */
     TENSOR_FORM_32 = 2,    /* 8 bits, one scale per 32 columns; a multiple of 32 columns */
     TENSOR_FORM_256 = 4,   /* 8 bits, one scale per 256 columns; a multiple of 256 columns */
+    TENSOR_FORM_BF16 = 8,  /* rounded to bfloat16, to nearest even */
 };
 uint32_t tensor_form_of(uint32_t type);
+
+/* Products of BF16 weights with activations as they are, as for F32, at half the speed or less: to
+ * see what rounding them costs, and to compare with references that do not. For the whole process,
+ * before any product; all that work on one model must agree, or tokens depend on the split. */
+void tensor_bf16_use_exact(bool exact);
 
 /*
  * Prepares x [token_count, column_count] f32 (borrowed until the last product with it) in every

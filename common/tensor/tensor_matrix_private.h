@@ -3,6 +3,7 @@
 #define TENSOR_MATRIX_PRIVATE_H
 
 #include "tensor_kernels.h"
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -30,6 +31,7 @@ struct tensor_input {
     /* Blocks outermost and tokens side by side: a tile's tokens are one run of memory. */
     size_t token_stride;
     float *form_float; /* owned, as the arrays of the others; layouts in tensor_kernels.h */
+    uint32_t *form_bf16;
     struct tensor_form_32 form_32;
     struct tensor_form_256 form_256;
 };
@@ -45,6 +47,9 @@ void tensor_openblas_product(const struct tensor_matrix *w, const struct tensor_
 /* Fewer, larger pages: a product walks through all weights and misses the TLB on each 4 KiB
  * otherwise. Only advice, so failure does not matter. Freed by base_free(). */
 void *tensor_alloc_weights(size_t bytes);
+
+/* Whether BF16 weights meet plain activations. */
+bool tensor_bf16_exact(void);
 
 /* The forms from a token on. */
 struct tensor_form_32 tensor_form_32_at(const struct tensor_input *self, size_t token);

@@ -36,7 +36,10 @@ size_t tensor_pack_group_bytes(uint32_t type, size_t column_count)
 {
     size_t bytes;
 
-    /* Sixteen rows as they are in the file: packing moves bits but adds none. */
+    /* Sixteen rows as they are in the file: packing moves bits but adds none. Only bfloat16 goes
+     * by pairs of columns. */
+    if (type == TENSOR_BF16)
+        column_count += column_count % 2;
     if (!base_mul_size(tensor_row_bytes(type, column_count), TENSOR_ROW_GROUP, &bytes))
         return 0;
     return bytes;
@@ -319,11 +322,23 @@ static uint8_t *pack_block(uint32_t type, const uint8_t *block, size_t lane, uin
     return out;
 }
 
+static size_t bf16_offset(size_t column, size_t lane)
+{
+    return column / 2 * 64 + lane * 4 + column % 2 * 2;
+}
+
 void tensor_pack_row(
     uint32_t type, size_t column_count, const uint8_t *row, size_t lane, uint8_t *group)
 {
     size_t columns = tensor_block_columns(type), bytes = tensor_row_bytes(type, columns);
 
+    if (type == TENSOR_BF16) {
+        for (size_t i = 0; i < column_count; i++)
+            memcpy(group + bf16_offset(i, lane), row + 2 * i, 2);
+        if (column_count % 2 != 0)
+            memset(group + bf16_offset(column_count, lane), 0, 2);
+        return;
+    }
     if (columns == 1) {
         for (size_t i = 0; i < column_count; i++)
             memcpy(group + bytes * (i * TENSOR_ROW_GROUP + lane), row + bytes * i, bytes);
@@ -402,8 +417,11 @@ void tensor_unpack_row(
     size_t columns = tensor_block_columns(type), bytes = tensor_row_bytes(type, columns);
 
     if (columns == 1) {
-        for (size_t i = 0; i < column_count; i++)
-            tensor_dequantize_row(type, group + bytes * (i * TENSOR_ROW_GROUP + lane), 1, y + i);
+        for (size_t i = 0; i < column_count; i++) {
+            size_t offset =
+                type == TENSOR_BF16 ? bf16_offset(i, lane) : bytes * (i * TENSOR_ROW_GROUP + lane);
+            tensor_dequantize_row(type, group + offset, 1, y + i);
+        }
         return;
     }
     for (size_t i = 0; i < column_count; i += columns)

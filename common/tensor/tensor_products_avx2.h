@@ -62,14 +62,16 @@ INLINE FLOATS floats_load_f16(const uint8_t *p)
     return (FLOATS){_mm256_cvtph_ps(load_16(p)), _mm256_cvtph_ps(load_16(p + 16))};
 }
 
-INLINE __m256 widen_bf16(__m128i bf16)
+INLINE __m256 bf16_half(const uint8_t *p, const bool odd)
 {
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16));
+    __m256i pairs = load_32(p);
+    return _mm256_castsi256_ps(odd ? _mm256_and_si256(pairs, _mm256_set1_epi32((int)0xffff0000u))
+                                   : _mm256_slli_epi32(pairs, 16));
 }
 
-INLINE FLOATS floats_load_bf16(const uint8_t *p)
+INLINE FLOATS floats_load_bf16(const uint8_t *p, const bool odd)
 {
-    return (FLOATS){widen_bf16(load_16(p)), widen_bf16(load_16(p + 16))};
+    return (FLOATS){bf16_half(p, odd), bf16_half(p + 32, odd)};
 }
 
 INLINE __m256 e8m0_half(const uint8_t *p)
@@ -264,6 +266,35 @@ INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *p)
 
     return (INTS){_mm256_add_epi32(sum.low, _mm256_madd_epi16(pairs.low, q)),
         _mm256_add_epi32(sum.high, _mm256_madd_epi16(pairs.high, q))};
+}
+
+/* What vdpbf16ps does: the odd columns first, without subnormals. */
+INLINE unsigned int flush_subnormals_begin(void)
+{
+    unsigned int before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040u); /* results and operands */
+    return before;
+}
+
+INLINE void flush_subnormals_end(unsigned int before)
+{
+    _mm_setcsr(before);
+}
+
+INLINE __m256 dot_bf16_half(__m256 sum, __m256i w, __m256i x)
+{
+    __m256i odd = _mm256_set1_epi32((int)0xffff0000u);
+    __m256 w_odd = _mm256_castsi256_ps(_mm256_and_si256(w, odd));
+    __m256 x_odd = _mm256_castsi256_ps(_mm256_and_si256(x, odd));
+    __m256 w_even = _mm256_castsi256_ps(_mm256_slli_epi32(w, 16));
+    __m256 x_even = _mm256_castsi256_ps(_mm256_slli_epi32(x, 16));
+    return _mm256_fmadd_ps(w_even, x_even, _mm256_fmadd_ps(w_odd, x_odd, sum));
+}
+
+INLINE FLOATS floats_dot_bf16(FLOATS sum, CODES w, const uint32_t *x)
+{
+    __m256i both = _mm256_set1_epi32((int)*x);
+    return (FLOATS){dot_bf16_half(sum.low, w.low, both), dot_bf16_half(sum.high, w.high, both)};
 }
 
 #endif

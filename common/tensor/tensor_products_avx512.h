@@ -12,6 +12,7 @@
 #define TENSOR_TOKEN_TILE         12
 #define TENSOR_SCALES_CODES       true
 #define TENSOR_PEAKS              tensor_peaks_avx512
+#define TENSOR_PEAK_BF16          tensor_peak_avx512_bf16
 #define TENSOR_PRODUCT_NAME(type) tensor_product_avx512_##type
 
 #define FLOATS __m512
@@ -39,10 +40,11 @@ INLINE FLOATS floats_load_f16(const uint8_t *p)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-INLINE FLOATS floats_load_bf16(const uint8_t *p)
+INLINE FLOATS floats_load_bf16(const uint8_t *p, const bool odd)
 {
-    __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
+    __m512i pairs = _mm512_loadu_si512(p);
+    return _mm512_castsi512_ps(odd ? _mm512_and_si512(pairs, _mm512_set1_epi32((int)0xffff0000u))
+                                   : _mm512_slli_epi32(pairs, 16));
 }
 
 INLINE FLOATS floats_load_e8m0(const uint8_t *p)
@@ -228,6 +230,47 @@ INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *q)
 {
     return _mm512_dpwssd_epi32(sum, pairs, _mm512_set1_epi32(*q));
 }
+
+/* What vdpbf16ps does by definition: the odd columns first, without subnormals. */
+#ifdef __AVX512BF16__
+INLINE unsigned int flush_subnormals_begin(void)
+{
+    return 0;
+}
+
+INLINE void flush_subnormals_end(unsigned int before)
+{
+    (void)before;
+}
+
+INLINE FLOATS floats_dot_bf16(FLOATS sum, CODES w, const uint32_t *x)
+{
+    __asm__("vdpbf16ps %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(w), "m"(*x));
+    return sum;
+}
+#else
+INLINE unsigned int flush_subnormals_begin(void)
+{
+    unsigned int before = _mm_getcsr();
+    _mm_setcsr(before | 0x8040u); /* results and operands */
+    return before;
+}
+
+INLINE void flush_subnormals_end(unsigned int before)
+{
+    _mm_setcsr(before);
+}
+
+INLINE FLOATS floats_dot_bf16(FLOATS sum, CODES w, const uint32_t *x)
+{
+    __m512i both = _mm512_set1_epi32((int)*x), odd = _mm512_set1_epi32((int)0xffff0000u);
+    __m512 w_odd = _mm512_castsi512_ps(_mm512_and_si512(w, odd));
+    __m512 x_odd = _mm512_castsi512_ps(_mm512_and_si512(both, odd));
+    __m512 w_even = _mm512_castsi512_ps(_mm512_slli_epi32(w, 16));
+    __m512 x_even = _mm512_castsi512_ps(_mm512_slli_epi32(both, 16));
+    return _mm512_fmadd_ps(w_even, x_even, _mm512_fmadd_ps(w_odd, x_odd, sum));
+}
+#endif
 
 #endif
 #endif

@@ -407,8 +407,6 @@ ALWAYS_INLINE FLOATS weights_load(const uint8_t *p, const uint32_t type)
 {
     if (type == TENSOR_F16)
         return floats_load_f16(p);
-    if (type == TENSOR_BF16)
-        return floats_load_bf16(p);
     return floats_load((const float *)(const void *)p);
 }
 
@@ -453,7 +451,89 @@ ALWAYS_INLINE void tile_float(const struct tensor_tile *tile, size_t group_first
 }
 #endif
 
+#if TENSOR_PART == 16
+/* As tile_32 for bfloat16 weights and activations, two columns at a time. */
+ALWAYS_INLINE void tile_bf16(const struct tensor_tile *tile, size_t group_first,
+    const size_t group_count, const size_t token_count, const uint32_t type)
+{
+    const size_t sum_count = group_count * token_count, group_bytes = tile->group_bytes;
+    const uint8_t *w = tile->groups + group_first * group_bytes;
+    const uint32_t *x = tile->form_bf16;
+    FLOATS sum[TILE_SUMS];
+
+    (void)type;
+    UNROLLED
+    for (size_t n = 0; n < sum_count; n++)
+        sum[n] = floats_zero();
+    for (size_t left = (tile->column_count + 1) / 2; left != 0;) {
+        size_t pair_count = left < TENSOR_BF16_PAIRS ? left : TENSOR_BF16_PAIRS;
+        UNROLLED
+        for (size_t g = 0; g < group_count; g++)
+            fetch_ahead(
+                tile, left / TENSOR_BF16_PAIRS, w + g * group_bytes, 64 * TENSOR_BF16_PAIRS);
+        for (size_t i = 0; i < pair_count; i++, w += 64) {
+            UNROLLED
+            for (size_t g = 0; g < group_count; g++) {
+                CODES weights = codes_load_bytes(w + g * group_bytes);
+                UNROLLED
+                for (size_t t = 0; t < token_count; t++) {
+                    size_t n = g * token_count + t;
+                    sum[n] = floats_dot_bf16(sum[n], weights, x + t * TENSOR_BF16_PAIRS + i);
+                }
+            }
+        }
+        x += tile->token_stride * TENSOR_BF16_PAIRS;
+        left -= pair_count;
+    }
+    UNROLLED
+    for (size_t n = 0; n < sum_count; n++)
+        store_rows(tile, group_first + n / token_count, n % token_count, sum[n]);
+}
+#endif
+
 #if TENSOR_PART == 1
+/* bfloat16 weights, two columns to a word, with plain activations. */
+ALWAYS_INLINE void tile_bf16_exact(const struct tensor_tile *tile, size_t group_first,
+    const size_t group_count, const size_t token_count, const uint32_t type)
+{
+    const size_t sum_count = group_count * token_count, group_bytes = tile->group_bytes;
+    const uint8_t *w = tile->groups + group_first * group_bytes;
+    const float *x = tile->form_float;
+    FLOATS sum[TILE_SUMS];
+
+    (void)type;
+    UNROLLED
+    for (size_t n = 0; n < sum_count; n++)
+        sum[n] = floats_zero();
+    for (size_t left = tile->column_count; left != 0;) {
+        size_t column_count = left < TENSOR_FLOAT_COLUMNS ? left : TENSOR_FLOAT_COLUMNS;
+        for (size_t i = 0; i < column_count; i++) {
+            UNROLLED
+            for (size_t g = 0; g < group_count; g++) {
+                FLOATS weights = floats_load_bf16(w + g * group_bytes + i / 2 * 64, i % 2 != 0);
+                UNROLLED
+                for (size_t t = 0; t < token_count; t++) {
+                    size_t n = g * token_count + t;
+                    const float *value = x + t * TENSOR_FLOAT_COLUMNS + i;
+                    sum[n] = floats_fma(weights, floats_set(value), sum[n]);
+                }
+            }
+        }
+        w += TENSOR_FLOAT_COLUMNS / 2 * 64;
+        x += tile->token_stride * TENSOR_FLOAT_COLUMNS;
+        left -= column_count;
+    }
+    UNROLLED
+    for (size_t n = 0; n < sum_count; n++)
+        store_rows(tile, group_first + n / token_count, n % token_count, sum[n]);
+}
+#endif
+
+#if TENSOR_PART == 1
+#ifndef TENSOR_PEAK_BF16
+#define TENSOR_PEAK_BF16 NULL
+#endif
+
 /* As many independent chains (unequal, or the compiler would run one) as a tile has, and nothing else: what the units can do. */
 static int32_t peak_seeds[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
@@ -507,6 +587,7 @@ static double peak_f32(uint32_t steps)
 
 const struct tensor_peaks TENSOR_PEAKS = {
     .int8 = peak_int8,
+    .bf16 = TENSOR_PEAK_BF16,
     .f32 = peak_f32,
 };
 #endif
@@ -615,10 +696,26 @@ PRODUCT(Q4_K, tile_256)
 PRODUCT(Q5_K, tile_256)
 PRODUCT(Q6_K, tile_256)
 PRODUCT(IQ4_XS, tile_256)
+#elif TENSOR_PART == 16
+EACH_WIDE(TILE_FUNCTION, BF16, tile_bf16)
+EACH_NARROW(TILE_FUNCTION, BF16, tile_bf16)
+void TENSOR_PRODUCT_BF16(const struct tensor_tile *tile)
+{
+    static const struct tile_shape by_tokens[] = SHAPES(BF16);
+    unsigned int before = flush_subnormals_begin();
+    run_tiles(tile, &by_tokens[tile->token_count - 1]);
+    flush_subnormals_end(before);
+}
 #else
 PRODUCT(F32, tile_float)
 PRODUCT(F16, tile_float)
-PRODUCT(BF16, tile_float)
+EACH_WIDE(TILE_FUNCTION, BF16, tile_bf16_exact)
+EACH_NARROW(TILE_FUNCTION, BF16, tile_bf16_exact)
+void TENSOR_PRODUCT_NAME(BF16_exact)(const struct tensor_tile *tile)
+{
+    static const struct tile_shape by_tokens[] = SHAPES(BF16);
+    run_tiles(tile, &by_tokens[tile->token_count - 1]);
+}
 #endif
 
 #endif

@@ -72,10 +72,11 @@ INLINE FLOATS floats_load_f16(const uint8_t *p)
     return r;
 }
 
-INLINE FLOATS floats_load_bf16(const uint8_t *p)
+/* One of the two columns of a packed pair. */
+INLINE FLOATS floats_load_bf16(const uint8_t *p, bool odd)
 {
     FLOATS r;
-    EACH_LANE r.f[j] = tensor_bf16_to_f32(base_load_u16(p + 2 * j));
+    EACH_LANE r.f[j] = tensor_bf16_to_f32(base_load_u16(p + 4 * j + (odd ? 2 : 0)));
     return r;
 }
 
@@ -273,6 +274,48 @@ INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *q)
     int32_t low = (int16_t)(*q & 0xffff), high = *q >> 16;
 
     EACH_LANE sum.i[j] += (int16_t)(pairs.i[j] & 0xffff) * low + (pairs.i[j] >> 16) * high;
+    return sum;
+}
+
+/* What the processor is told before and after products that have no subnormals. */
+INLINE unsigned int flush_subnormals_begin(void)
+{
+    return 0;
+}
+
+INLINE void flush_subnormals_end(unsigned int before)
+{
+    (void)before;
+}
+
+/* a, or a zero of its sign if it is subnormal */
+INLINE float without_subnormal(float a)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &a, sizeof(bits));
+    if ((bits & 0x7f800000u) == 0)
+        bits &= 0x80000000u;
+    memcpy(&a, &bits, sizeof(bits));
+    return a;
+}
+
+INLINE float fma_bf16(uint32_t a, uint32_t b, float c)
+{
+    float x = without_subnormal(tensor_bf16_to_f32((uint16_t)a));
+    float y = without_subnormal(tensor_bf16_to_f32((uint16_t)b));
+    return without_subnormal(fmaf(x, y, c));
+}
+
+/* Lane j: two bfloat16 weights times two activations, the second first, as vdpbf16ps. */
+INLINE FLOATS floats_dot_bf16(FLOATS sum, CODES w, const uint32_t *x)
+{
+    EACH_LANE
+    {
+        uint32_t both = base_load_u32(w.u + 4 * j);
+        sum.f[j] = fma_bf16(both >> 16, *x >> 16, sum.f[j]);
+        sum.f[j] = fma_bf16(both & 0xffff, *x & 0xffff, sum.f[j]);
+    }
     return sum;
 }
 

@@ -76,8 +76,8 @@ static size_t columns_of(uint32_t type, size_t i)
     return block == 1 ? any[i] : block == 32 ? blocks[i] : super[i];
 }
 
-/* The error that quantising x to 8 bits may make: half a step of amax / 127 per value, plus
- * float rounding of the sums. */
+/* The error that quantising x to 8 bits (half a step of amax / 127 per value) or rounding it to
+ * bfloat16 may make, plus float rounding of the sums. */
 static double tolerance(const struct sample *self, size_t token, size_t row)
 {
     double magnitude = 0, amax = 0;
@@ -86,8 +86,12 @@ static double tolerance(const struct sample *self, size_t token, size_t row)
         magnitude += fabs(self->w[row * self->columns + i]);
         amax = fmax(amax, fabs(self->x[token * self->columns + i]));
     }
-    bool eight_bits = tensor_form_of(self->type) != TENSOR_FORM_FLOAT;
-    return magnitude * amax * ((eight_bits ? 0.5 / 127 : 0) + (double)self->columns * 0x1p-24);
+    double rounding = 0;
+    if (tensor_form_of(self->type) == TENSOR_FORM_BF16)
+        rounding = 0x1p-8;
+    else if (tensor_form_of(self->type) != TENSOR_FORM_FLOAT)
+        rounding = 0.5 / 127;
+    return magnitude * amax * (rounding + (double)self->columns * 0x1p-24);
 }
 
 static void check_against_double(const struct sample *self, size_t tokens)
@@ -170,6 +174,40 @@ Test(tensor_matrix, bits_do_not_depend_on_batch_threads_or_instruction_set)
     }
     for (uint32_t i = 0; i < 4; i++)
         tensor_pool_destroy(&pools[i]);
+}
+
+/* As many bits as a product of the same values as F32 has. */
+Test(tensor_matrix, exact_bf16_is_f32)
+{
+    struct sample sample, wide;
+    struct tensor_pool *pool;
+
+    cr_assert_eq(tensor_pool_new(2, &pool), BASE_OK);
+    tensor_bf16_use_exact(true);
+    for (size_t columns = 33; columns <= 64; columns += 31) {
+        sample_init(&sample, TENSOR_BF16, 70, columns, false);
+        sample_init(&wide, TENSOR_F32, 70, columns, false);
+        for (size_t i = 0; i < 70 * columns; i++) {
+            float value = (float)sample.w[i];
+            memcpy(wide.file + 4 * i, &value, 4);
+        }
+        tensor_matrix_pack(wide.matrix, 0, 70, wide.file);
+        memcpy(wide.x, sample.x, TOKENS_MAX * columns * sizeof(float));
+        for (size_t isa = 0; isa < 3; isa++) {
+            static const char *const isas[] = {"scalar", "avx2", "avx512"};
+            if (!tensor_kernels_use(isas[isa]))
+                continue;
+            for (size_t tokens = 1; tokens <= 19; tokens += 6) {
+                multiply(&sample, tokens, pool);
+                multiply(&wide, tokens, pool);
+                cr_assert_eq(memcmp(sample.y, wide.y, tokens * 70 * sizeof(float)), 0);
+            }
+        }
+        sample_release(&sample);
+        sample_release(&wide);
+    }
+    tensor_bf16_use_exact(false);
+    tensor_pool_destroy(&pool);
 }
 
 Test(tensor_matrix, panels_larger_than_the_cache_and_wide_output_rows)
@@ -393,6 +431,7 @@ Test(tensor_matrix, sizes_are_checked)
     cr_assert_eq(tensor_matrix_bytes(TENSOR_Q8_0, 17, 64), 2 * 2 * 544);
     cr_assert_eq(tensor_matrix_bytes(TENSOR_Q4_0, 16, 64), 2 * 288);
     cr_assert_eq(tensor_matrix_bytes(TENSOR_F16, 1, 7), 16 * 7 * 2);
+    cr_assert_eq(tensor_matrix_bytes(TENSOR_BF16, 1, 7), 16 * 8 * 2);
     cr_assert_eq(tensor_matrix_bytes(TENSOR_Q4_0, 16, 65), 0);
     cr_assert_eq(tensor_matrix_bytes(TENSOR_F32, SIZE_MAX, SIZE_MAX / 8), 0);
 }
