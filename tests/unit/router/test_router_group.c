@@ -365,8 +365,10 @@ Test(router_group, a_crowd_of_choices_is_served_in_bounds)
     fixture_plan(mesh, 1, 60);
     struct wire_message request = request_of(0, prompt, 100);
     fixture_send(mesh, 2, &request);
-    fixture_step_once(mesh);
-    fixture_step_once(mesh);
+    for (int i = 0; i < 12; i++)
+        fixture_step_once(mesh);
+    router_status(mesh->router, &status);
+    cr_assert_eq(status.requests_running, 8, "half of the places, also when nobody else asks");
     for (uint64_t id = 1; id <= 3; id++) {
         request = request_of(id, prompt, CHOICES);
         fixture_send(mesh, 1, &request);
