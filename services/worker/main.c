@@ -376,6 +376,10 @@ static int start(struct daemon *self, struct base_error *err)
         rc = open_admin(self, err);
     if (rc == BASE_OK)
         rc = model_open(self->settings.model, &self->model, err);
+    if (rc == BASE_OK && !model_get_config(self->model)->has_head)
+        rc = base_error_set(err, BASE_UNSUPPORTED,
+            "%s: family %s has no head, and a mesh generates text only", self->settings.model,
+            model_get_config(self->model)->family->name);
     if (rc != BASE_OK)
         return rc;
     uint32_t threads = self->settings.threads;
