@@ -17,13 +17,14 @@
 #define DESCRIPTORS_MAX    8192 /* connections with higher ones are not looked after */
 #define BUCKETS            1024
 #define PROBES             8
-#define CHECK_MS           250
+#define CHECK_MS           100
 #define TOLD_MS            1000
 #define FRAME_OVERHEAD_MAX 64 /* ZMTP and CURVE, of one frame */
 #define MILLI              1000u
 
 struct connection {
     bool is_open, has_spoken;
+    uint64_t number; /* descriptors are used again */
     uint64_t accepted_ms;
     uint64_t delivered; /* bytes that we read as frames */
 };
@@ -35,11 +36,18 @@ struct bucket {
     uint64_t told_ms; /* when the peer last heard of it */
 };
 
+struct recent {
+    int fd;
+    uint64_t number; /* 0: free */
+};
+
 struct net_guard {
     struct connection *connections; /* owned [DESCRIPTORS_MAX], by descriptor */
     int highest;                    /* descriptor that was ever open here */
-    int recent[LIMIT_HALF_OPEN];    /* descriptors accepted last, a ring */
+    uint64_t accepted_count;
+    struct recent recent[LIMIT_HALF_OPEN]; /* accepted last, a ring */
     size_t recent_next;
+    size_t open_count; /* of connections that are looked after */
     uint64_t checked_ms;
     struct bucket buckets[BUCKETS];
 };
@@ -92,45 +100,41 @@ static void cut(struct net_socket *socket, int fd, enum net_refusal reason)
 
 /* ---- connections ---- */
 
-/* How many of those accepted last are young and have said nothing yet. */
-static size_t half_open(const struct net_guard *self, uint64_t now_ms)
-{
-    size_t count = 0;
-
-    for (size_t i = 0; i < LIMIT_HALF_OPEN; i++) {
-        const struct connection *connection = connection_of(self, self->recent[i]);
-        count += connection != NULL && connection->is_open && !connection->has_spoken &&
-                 now_ms - connection->accepted_ms < NET_HANDSHAKE_MS;
-    }
-    return count;
-}
-
+/*
+ * The newest LIMIT_HALF_OPEN connections may be silent; when one more comes, the oldest of them is
+ * ended if it is still in its handshake. So who floods us with connections pushes out his own: an
+ * honest peer has spoken long before.
+ */
 void net_guard_accepted(struct net_socket *socket, int fd)
 {
     struct net_guard *self = socket->guard;
-    const uint64_t now_ms = base_clock_ms();
     struct connection *connection = connection_of(self, fd);
+    const uint64_t now_ms = base_clock_ms();
 
     if (connection == NULL)
         return;
-    const bool is_crowded = half_open(self, now_ms) == LIMIT_HALF_OPEN;
-    *connection = (struct connection){.is_open = !is_crowded, .accepted_ms = now_ms};
+    struct recent *slot = &self->recent[self->recent_next];
+    const struct connection *oldest = connection_of(self, slot->fd);
+    if (slot->number != 0 && oldest->number == slot->number && oldest->is_open &&
+        !oldest->has_spoken && now_ms - oldest->accepted_ms < NET_HANDSHAKE_MS)
+        cut(socket, slot->fd, NET_REFUSED_HALF_OPEN);
+    self->open_count += !connection->is_open;
+    *connection = (struct connection){
+        .is_open = true, .number = ++self->accepted_count, .accepted_ms = now_ms};
+    *slot = (struct recent){.fd = fd, .number = connection->number};
+    self->recent_next = (self->recent_next + 1) % LIMIT_HALF_OPEN;
     if (fd > self->highest)
         self->highest = fd;
-    if (is_crowded) {
-        cut(socket, fd, NET_REFUSED_HALF_OPEN);
-        return;
-    }
-    self->recent[self->recent_next] = fd;
-    self->recent_next = (self->recent_next + 1) % LIMIT_HALF_OPEN;
 }
 
 void net_guard_closed(struct net_socket *socket, int fd)
 {
     struct connection *connection = connection_of(socket->guard, fd);
 
-    if (connection != NULL)
-        connection->is_open = false;
+    if (connection == NULL || !connection->is_open)
+        return;
+    connection->is_open = false;
+    socket->guard->open_count--;
 }
 
 void net_guard_frame(struct net_socket *socket, int fd, size_t bytes)
@@ -158,6 +162,11 @@ static uint64_t backlog(struct connection *connection, int fd)
     return info.tcpi_bytes_received - connection->delivered;
 }
 
+int net_guard_wait_ms(const struct net_socket *socket)
+{
+    return socket->guard->open_count > 0 ? CHECK_MS : -1;
+}
+
 void net_guard_check(struct net_socket *socket)
 {
     struct net_guard *self = socket->guard;
@@ -171,6 +180,7 @@ void net_guard_check(struct net_socket *socket)
         if (!connection->is_open || backlog(connection, fd) <= limits[socket->plane].backlog_bytes)
             continue;
         connection->is_open = false;
+        self->open_count--;
         cut(socket, fd, NET_REFUSED_BACKLOG);
     }
 }

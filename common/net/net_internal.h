@@ -96,6 +96,8 @@ void net_guard_accepted(struct net_socket *socket, int fd);
 void net_guard_closed(struct net_socket *socket, int fd);
 /* A frame came out of it. */
 void net_guard_frame(struct net_socket *socket, int fd, size_t bytes);
+/* How soon it wants to look again; -1: it need not. */
+int net_guard_wait_ms(const struct net_socket *socket);
 /* Now and then: ends connections that send without end. */
 void net_guard_check(struct net_socket *socket);
 /* Whether this peer may send one more message now. *ret_tell: it should hear that it may not. */

@@ -114,6 +114,9 @@ static void on_error(struct worker *self, uint64_t now_ms, const struct wire_fau
         if (self->membership == WORKER_REGISTERING) {
             self->membership = WORKER_REFUSED;
             self->refusal = *error;
+        } else if (self->membership == WORKER_REGISTERED && error->code == BASE_DENIED) {
+            /* Our key may have been revoked: the answer to a registration says so. */
+            send_register(self, now_ms);
         }
         break;
     default: /* tried again by the clock */

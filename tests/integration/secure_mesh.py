@@ -1,14 +1,17 @@
 """A mesh of real daemons on loopback TCP with keys: what the tests of its defences share."""
+import json
 import os
 import pathlib
 import re
 import subprocess
 import tempfile
 import time
+import urllib.request
 
 from mesh import LAYERMESH, MODEL, PROBE_MS, Mesh, check, run
 
 BUILD = pathlib.Path(LAYERMESH).parent.parent
+ATTACK = BUILD.parent / 'tests/attack/attack'
 
 
 def wait_until(condition, seconds, what):
@@ -52,6 +55,7 @@ class SecureMesh(Mesh):
     def start_program(self, service, name, *arguments):
         program = BUILD / service / f'layermesh-{service}'
         extra = ['--insecure'] if self.insecure else []
+        extra += ['--admin-listen', '127.0.0.1:0']
         with open(f'{self.folder.name}/{name}.log', 'ab') as log:
             self.processes[name] = subprocess.Popen([str(a) for a in (program, *arguments, *extra)], stderr=log,
                                                     env=self.clean_env())
@@ -87,6 +91,28 @@ class SecureMesh(Mesh):
             arguments = ['--coordinator', self.coordinator, *([] if self.insecure else ['--key', key])]
         self.start_program('worker', name, '--model', self.model, '--node-id', name, '--threads', 1, '--probe-ms',
                            PROBE_MS, *arguments, *self.options.get('worker', ()))
+
+    def refusals(self, name):
+        """What this daemon has refused, by reason, as its own metrics say."""
+        address = re.findall(r' admin address=(\S+)', self.log(name))[-1]
+        with urllib.request.urlopen(f'http://{address}/metrics', timeout=10) as page:
+            text = page.read().decode()
+        return {reason: int(float(value)) for reason, value in
+                re.findall(r'^\w*refused_total\{reason="(\w+)"\} (\S+)$', text, re.M)}
+
+    def resident_kib(self, name):
+        status = pathlib.Path(f'/proc/{self.processes[name].pid}/status').read_text()
+        return int(re.search(r'VmRSS:\s+(\d+)', status)[1])
+
+    def attack(self, mode, endpoint, *options, background=False):
+        """Runs the hostile peer; what came back to it."""
+        command = [ATTACK, mode, endpoint, *map(str, options)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        if background:
+            return process
+        out, err = process.communicate(timeout=300)
+        check(process.returncode == 0, command, err.decode())
+        return json.loads(out)
 
     def holders(self, status):
         return sorted((w for w in status['workers'] if w['first_layer'] is not None and w['state'] == 'ready'),
