@@ -2,6 +2,7 @@
 
 #include "base_alloc.h"
 #include "base_err.h"
+#include "gguf_builder.h"
 #include "text_alphabet.h"
 #include "text_internal.h"
 #include <stdio.h>
@@ -292,7 +293,7 @@ static int describe_characters(
 static int describe_model(
     const struct text_tokenizer *self, struct text_description *description, struct base_error *err)
 {
-    if (self->unsaid != NULL)
+    if (self->unsaid != NULL && self->kind != TEXT_KIND_WORDS)
         return base_error_set(err, BASE_UNSUPPORTED, "GGUF has no words for %s", self->unsaid);
     switch (self->kind) {
     case TEXT_KIND_SPM:
@@ -346,4 +347,71 @@ void text_description_release(struct text_description *self)
     base_free(self->merge_text);
     base_free(self->filler_text);
     *self = (struct text_description){0};
+}
+
+static void put_strings(
+    struct gguf_builder *builder, const char *key, const struct text_bytes *items, size_t count)
+{
+    gguf_builder_strings(builder, key, count);
+    for (size_t i = 0; i < count; i++)
+        gguf_builder_element(builder, items[i].data, items[i].bytes);
+}
+
+static void put_roles(const struct text_description *self, struct gguf_builder *builder)
+{
+    const struct {
+        const char *key;
+        int64_t id;
+    } rows[] = {{"tokenizer.ggml.bos_token_id", self->bos_id},
+        {"tokenizer.ggml.eos_token_id", self->eos_id},
+        {"tokenizer.ggml.eot_token_id", self->eot_id},
+        {"tokenizer.ggml.eom_token_id", self->eom_id},
+        {"tokenizer.ggml.unknown_token_id", self->unknown_id},
+        {"tokenizer.ggml.seperator_token_id", self->separator_id},
+        {"tokenizer.ggml.padding_token_id", self->padding_id},
+        {"tokenizer.ggml.mask_token_id", self->mask_id}};
+
+    /* A file that does not say has the ids that are usual with its model: so "none" is said. */
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        bool usual = strcmp(self->model, "gpt2") != 0 && strcmp(self->model, "gemma4") != 0 &&
+                     i != 2 && i != 3;
+        if (rows[i].id >= 0 || usual)
+            gguf_builder_u32(builder, rows[i].key, (uint32_t)rows[i].id);
+    }
+    if (self->end_count > 0)
+        gguf_builder_array(builder, "tokenizer.ggml.eos_token_ids", GGUF_VALUE_U32, self->end_count,
+            self->end_ids);
+    gguf_builder_bool(builder, "tokenizer.ggml.add_bos_token", self->add_bos);
+    gguf_builder_bool(builder, "tokenizer.ggml.add_eos_token", self->add_eos);
+    gguf_builder_bool(builder, "tokenizer.ggml.add_sep_token", self->add_separator);
+}
+
+void text_description_put(const struct text_description *self, struct gguf_builder *builder)
+{
+    bool unigram = strcmp(self->model, "t5") == 0;
+
+    gguf_builder_string(builder, "tokenizer.ggml.model", self->model);
+    if (self->pre != NULL)
+        gguf_builder_string(builder, "tokenizer.ggml.pre", self->pre);
+    put_strings(builder, "tokenizer.ggml.tokens", self->tokens, self->token_count);
+    if (self->scores != NULL)
+        gguf_builder_array(
+            builder, "tokenizer.ggml.scores", GGUF_VALUE_F32, self->token_count, self->scores);
+    gguf_builder_array(
+        builder, "tokenizer.ggml.token_type", GGUF_VALUE_I32, self->token_count, self->types);
+    if (self->merges != NULL)
+        put_strings(builder, "tokenizer.ggml.merges", self->merges, self->merge_count);
+    put_roles(self, builder);
+    if (unigram || strcmp(self->model, "llama") == 0)
+        gguf_builder_bool(builder, "tokenizer.ggml.add_space_prefix", self->add_space_prefix);
+    if (unigram)
+        gguf_builder_bool(
+            builder, "tokenizer.ggml.remove_extra_whitespaces", self->remove_extra_whitespaces);
+    if (self->charsmap.bytes > 0)
+        gguf_builder_array(builder, "tokenizer.ggml.precompiled_charsmap", GGUF_VALUE_U8,
+            self->charsmap.bytes, self->charsmap.data);
+    if (strcmp(self->model, "bert") == 0) {
+        gguf_builder_bool(builder, "tokenizer.ggml.normalizer.lowercase", self->lowercase);
+        gguf_builder_bool(builder, "tokenizer.ggml.normalizer.strip_accents", self->strip_accents);
+    }
 }

@@ -51,4 +51,8 @@ int text_tokenizer_describe(const struct text_tokenizer *self,
     struct text_description *ret_description, struct base_error *err);
 void text_description_release(struct text_description *self);
 
+/* Adds all of it to the metadata of a file; failures stay in the builder. */
+struct gguf_builder;
+void text_description_put(const struct text_description *self, struct gguf_builder *builder);
+
 #endif

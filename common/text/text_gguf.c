@@ -243,12 +243,9 @@ static int read_affixes(struct text_tokenizer *self, const struct gguf *file,
         return rc;
     bos = bos || (pre != NULL && (pre->flags & TEXT_PRE_FORCES_BOS) != 0);
     /* BERT's text ends in its separator, however the file names it. */
-    if (wordpiece)
-        (void)text_affix_add(&self->suffix,
-            self->roles.separator >= 0 ? self->roles.separator : self->roles.eos, NULL);
-    else if (eos)
+    if (eos && !wordpiece)
         (void)text_affix_add(&self->suffix, self->roles.eos, NULL);
-    else if (separator)
+    else if (eos || separator)
         (void)text_affix_add(&self->suffix,
             self->roles.separator >= 0 ? self->roles.separator : self->roles.eos, NULL);
     return bos ? text_affix_add(&self->prefix, self->roles.bos, err) : BASE_OK;
@@ -371,6 +368,7 @@ static int set_steps(
                    : BASE_OK;
     }
     self->byte_fallback = self->kind != TEXT_KIND_WORDPIECE;
+    self->fuses_unknown = true;
     decoder->bytes = true;
     decoder->cleans = self->kind == TEXT_KIND_WORDPIECE;
     decoder->first = self->add_space_prefix || self->kind == TEXT_KIND_WORDPIECE

@@ -8,7 +8,7 @@
 #include "text_pre.h"
 #include "text_vocab.h"
 #include <inttypes.h>
-#include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 /* Names and types by id while the file is read; then they move to the tokenizer. */
@@ -402,19 +402,65 @@ static int add_specials(struct builder *self, const json_t *added)
     return rc;
 }
 
-/* The name that GGUF has for the pre-tokenizer, or what it has none for. */
+/* Whether a normalizer, or each part of a sequence, is of one of the types, between spaces. */
+static bool only_types(const json_t *node, const char *types)
+{
+    const json_t *list = json_object_get(node, "normalizers");
+    char word[64];
+    bool all = true;
+
+    if (node == NULL || json_is_null(node))
+        return true;
+    for (size_t i = 0; all && i < json_array_size(list); i++)
+        all = only_types(json_array_get(list, i), types);
+    if (json_is_array(list))
+        return all;
+    (void)snprintf(word, sizeof(word), " %.60s ", text_json_type(node));
+    return strstr(types, word) != NULL;
+}
+
+/* Whether a pre-tokenizer cuts, if at all, where SentencePiece's tokens do not go on. */
+static bool cuts_at_spaces(const json_t *node)
+{
+    const char *type = text_json_type(node);
+    const char *string =
+        json_string_value(json_object_get(json_object_get(node, "pattern"), "String"));
+
+    return node == NULL || json_is_null(node) || strcmp(type, "Metaspace") == 0 ||
+           (strcmp(type, "Split") == 0 && string != NULL && strcmp(string, " ") == 0);
+}
+
+/* The name that GGUF has for the pre-tokenizer, and what it has no words for. */
 static void recognise(struct text_tokenizer *self, const json_t *root)
 {
     const json_t *normalizer = json_object_get(root, "normalizer");
-    bool nfc = strcmp(text_json_type(normalizer), "NFC") == 0;
+    const json_t *pre = json_object_get(root, "pre_tokenizer");
+    bool nfc = strcmp(text_json_type(normalizer), "NFC") == 0, said = true;
 
-    if (self->kind != TEXT_KIND_BPE)
-        return;
-    if (self->unsaid == NULL &&
-        text_pre_recognise(self->split, self->ignores_merges, nfc, &self->pre) == NULL)
-        self->unsaid = "the patterns of this pre-tokenizer";
-    if (self->unsaid == NULL && text_normal_step_count(self->normal) > (nfc ? 1u : 0u))
+    switch (self->kind) {
+    case TEXT_KIND_BPE:
+        if (self->unsaid == NULL &&
+            text_pre_recognise(self->split, self->ignores_merges, nfc, &self->pre) == NULL)
+            self->unsaid = "the patterns of this pre-tokenizer";
+        said = nfc || text_normal_step_count(self->normal) == 0;
+        break;
+    case TEXT_KIND_UNIGRAM:
+        said = only_types(normalizer, " Precompiled Strip Replace ");
+        self->remove_extra_whitespaces =
+            !only_types(normalizer, " Precompiled ") && self->unsaid == NULL;
+        break;
+    case TEXT_KIND_WORDPIECE:
+        said =
+            text_normal_step_count(self->normal) > 0 && only_types(normalizer, " BertNormalizer ");
+        break;
+    default:
+        said = only_types(normalizer, " Prepend Replace ");
+        break;
+    }
+    if (!said)
         self->unsaid = "this normalizer";
+    if ((self->kind == TEXT_KIND_UNIGRAM || self->kind == TEXT_KIND_CHARS) && !cuts_at_spaces(pre))
+        self->unsaid = "this pre-tokenizer";
 }
 
 /* BOS and EOS when no key says them: what the template puts around a text. */

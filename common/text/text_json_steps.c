@@ -148,6 +148,7 @@ static int normalizer_one(struct text_tokenizer *self, const json_t *node, struc
             text_json_flag(node, "strip_right", true), err);
     if (strcmp(type, "Prepend") == 0) {
         const char *text = text_json_string(node, "prepend", &bytes);
+        self->add_space_prefix = text != NULL && strcmp(text, "\xe2\x96\x81") == 0;
         return text == NULL ? missing("normalizer: Prepend", "prepend", err)
                             : text_normal_add_prepend(self->normal, text, bytes, err);
     }

@@ -265,11 +265,11 @@ void text_normal_run_destroy(struct text_normal_run **self_p)
 /* Room for bytes more behind what is there. */
 static int reserve(struct text_normal_run *self, struct buffer *out, size_t bytes)
 {
-    if (bytes <= out->bytes_max - out->bytes)
-        return BASE_OK;
     if (bytes > LIMIT_NORMAL_BYTES - out->bytes)
         return base_error_set(self->err, BASE_TOO_BIG,
             "text: normalised, more than %d bytes (LIMIT_NORMAL_BYTES)", LIMIT_NORMAL_BYTES);
+    if (bytes <= out->bytes_max - out->bytes)
+        return BASE_OK;
     size_t bytes_max = out->bytes + bytes;
     bytes_max += bytes_max / 2 + 64;
     char *data = base_realloc_array(out->data, bytes_max, 1);
@@ -441,11 +441,12 @@ static int run_replace(struct text_normal_run *self, const struct step *step, co
     return rc == BASE_OK ? put(self, out, text + from, bytes - from) : rc;
 }
 
-/* One stretch of whole characters. */
+/* One stretch of whole characters. An empty match right behind another one is none. */
 static int replace_stretch(struct text_normal_run *self, const struct step *step, const char *text,
     size_t bytes, struct buffer *out)
 {
     size_t from = 0, search = 0, begin, end, length;
+    bool matched = false;
     int rc = BASE_OK;
 
     while (rc == BASE_OK && search <= bytes) {
@@ -453,10 +454,14 @@ static int replace_stretch(struct text_normal_run *self, const struct step *step
             text_regex_next(step->regex, self->regex, text, bytes, search, &begin, &end, self->err);
         if (rc != BASE_OK)
             break;
-        rc = put(self, out, text + from, begin - from);
-        if (rc == BASE_OK)
-            rc = put(self, out, step->to, step->to_bytes);
-        from = search = end;
+        search = end;
+        if (end > begin || !matched || begin > from) {
+            rc = put(self, out, text + from, begin - from);
+            if (rc == BASE_OK)
+                rc = put(self, out, step->to, step->to_bytes);
+            from = end;
+        }
+        matched = true;
         if (end == begin && end < bytes) {
             (void)text_unicode_at(text + end, bytes - end, &length);
             search += length;

@@ -16,8 +16,9 @@
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}!-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-\\x{1fff}"      \
     "\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"                 \
     "\\x{3001}-\\x{10ffff}"
-#define HEX  "0-9A-Fa-f"
-#define WORD "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}"
+#define HEX      "0-9A-Fa-f"
+#define WORD     "\\p{L}\\p{M}\\p{Nd}\\p{Nl}\\p{Pc}\\x{200c}\\x{200d}"
+#define BOUNDARY "(?:(?<=[" WORD "])(?![" WORD "])|(?<![" WORD "])(?=[" WORD "]))"
 
 struct text_regex {
     pcre2_general_context *memory;
@@ -76,6 +77,9 @@ static void put_escape(struct rewrite *self, bool class)
         break;
     case 'w': /* as a class in Oniguruma; PCRE2 leaves marks and some punctuation out */
         put_text(self, class ? WORD : "[" WORD "]");
+        break;
+    case 'b': /* between \\w and what is none */
+        put_text(self, class ? "\\b" : BOUNDARY);
         break;
     case 'h':
         put_text(self, class ? HEX : "[" HEX "]");
@@ -215,8 +219,8 @@ static int compile(struct text_regex *self, const struct rewrite *text, struct b
     return BASE_OK;
 }
 
-/* Bytes that one byte of a pattern may become: "\S" in a class is the longest. */
-#define GROWTH (sizeof(NOT_SPACES) + 8)
+/* Bytes that one byte of a pattern may become: "\S" in a class and "\b" are the longest. */
+#define GROWTH (sizeof(NOT_SPACES) + sizeof(BOUNDARY))
 
 int text_regex_new(
     const char *pattern, size_t bytes, struct text_regex **ret_regex, struct base_error *err)

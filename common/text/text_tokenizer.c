@@ -91,6 +91,11 @@ int64_t text_eos_id(const struct text_tokenizer *self)
     return self->roles.eos;
 }
 
+int64_t text_unknown_id(const struct text_tokenizer *self)
+{
+    return self->roles.unknown;
+}
+
 bool text_is_end(const struct text_tokenizer *self, uint32_t id)
 {
     return id < self->vocab_size && self->ends[id];

@@ -52,6 +52,7 @@ int text_encode(const struct text_tokenizer *self, const char *text, size_t byte
 size_t text_vocab_size(const struct text_tokenizer *self);
 int64_t text_bos_id(const struct text_tokenizer *self); /* -1: none */
 int64_t text_eos_id(const struct text_tokenizer *self);
+int64_t text_unknown_id(const struct text_tokenizer *self);       /* -1: none */
 bool text_is_end(const struct text_tokenizer *self, uint32_t id); /* ends generation */
 bool text_is_control(const struct text_tokenizer *self, uint32_t id);
 

@@ -9,7 +9,7 @@ ALLOWED = {
     r'[<"](protobuf-c/|.*\.pb-c\.h)': [r'^common/wire/'],
     r'<(openblas/)?cblas[a-z_]*\.h>': [r'^common/tensor/tensor_openblas\.c$'],
     r'<(immintrin|x86intrin|cpuid)\.h>': [r'^common/tensor/'],
-    r'<(pcre2|utf8proc)\.h>': [r'^common/text/'],
+    r'<(pcre2|utf8proc)\.h>': [r'^common/text/', r'^tests/'],
     r'<jansson\.h>': [r'^common/(hf|text)/', r'^services/cli/', r'^tests/'],
     r'<xxhash\.h>': [r'^common/(gguf|hf)/', r'^common/stage/stage_pack\.c$', r'^tests/'],
     r'<yaml\.h>': [r'^common/config/config_file\.c$'],
