@@ -23,9 +23,9 @@
 #define LIMIT_MODEL_EXPERTS            1024       /* of one layer */
 #define LIMIT_MODEL_CLASSES            1024       /* of a classifier */
 #define LIMIT_SAFETENSORS_FILES        1024
-#define LIMIT_SAFETENSORS_HEADER_BYTES 33554432  /* JSON header or index */
-#define LIMIT_CONFIG_JSON_BYTES        16777216  /* config.json and its like */
-#define LIMIT_TOKENIZER_JSON_BYTES     134217728 /* tokenizer.json, tokenizer.model */
+#define LIMIT_SAFETENSORS_HEADER_BYTES 33554432 /* JSON header or index */
+#define LIMIT_CONFIG_JSON_BYTES        16777216 /* config.json and its like */
+#define LIMIT_TOKENIZER_JSON_BYTES     67108864 /* tokenizer.json, tokenizer.model */
 #define LIMIT_JSON_DEPTH               64
 #define LIMIT_CHAT_TEMPLATES           32 /* named ones of a model */
 
@@ -62,22 +62,21 @@
 #define LIMIT_ADMIN_IDLE_S       5       /* a connection that says nothing is closed */
 #define LIMIT_ADMIN_TOTAL_MS     10000   /* a connection is closed after so long in any case */
 
-#define LIMIT_TOKENIZER_JSON_BYTES 134217728 /* tokenizer.json */
-#define LIMIT_TOKENIZER_AFFIX      16        /* tokens put in front of a text, or behind it */
-#define LIMIT_TOKENIZER_NESTING    8         /* a normalizer in a normalizer in... */
-#define LIMIT_TOKEN_BYTES          8192      /* the text of one token */
-#define LIMIT_MERGES_MAX           4194304   /* rules of a BPE model */
-#define LIMIT_NORMAL_STEPS         32        /* steps of a normalizer */
-#define LIMIT_NORMAL_STRING_BYTES  4096      /* one text in it */
-#define LIMIT_NORMAL_BYTES         67108864  /* what it may make of a text */
-#define LIMIT_CHARSMAP_BYTES       16777216
-#define LIMIT_CHARSMAP_KEY_BYTES   64 /* what one replacement may replace */
-#define LIMIT_SPLIT_STEPS          16 /* steps of a pre-tokenizer */
-#define LIMIT_REGEX_BYTES          8192
-#define LIMIT_REGEX_NESTING        32
-#define LIMIT_REGEX_STEPS          100000000 /* of one match; steps back over a run are counted */
-#define LIMIT_REGEX_STACK_BYTES    1048576
-#define LIMIT_REGEX_HEAP_KIB       262144
+#define LIMIT_TOKENIZER_AFFIX     16       /* tokens put in front of a text, or behind it */
+#define LIMIT_TOKENIZER_NESTING   8        /* a normalizer in a normalizer in... */
+#define LIMIT_TOKEN_BYTES         8192     /* the text of one token */
+#define LIMIT_MERGES_MAX          4194304  /* rules of a BPE model */
+#define LIMIT_NORMAL_STEPS        32       /* steps of a normalizer */
+#define LIMIT_NORMAL_STRING_BYTES 4096     /* one text in it */
+#define LIMIT_NORMAL_BYTES        67108864 /* what it may make of a text */
+#define LIMIT_CHARSMAP_BYTES      16777216
+#define LIMIT_CHARSMAP_KEY_BYTES  64 /* what one replacement may replace */
+#define LIMIT_SPLIT_STEPS         16 /* steps of a pre-tokenizer */
+#define LIMIT_REGEX_BYTES         8192
+#define LIMIT_REGEX_NESTING       32
+#define LIMIT_REGEX_STEPS         100000000 /* of one match; steps back over a run are counted */
+#define LIMIT_REGEX_STACK_BYTES   1048576
+#define LIMIT_REGEX_HEAP_KIB      262144
 
 #define LIMIT_HALF_OPEN          128       /* connections of a socket that said nothing yet */
 #define LIMIT_CONTROL_RATE       1000      /* messages a second of one peer; twice that at once */

@@ -7,7 +7,9 @@
 #include "text_alphabet.h"
 #include "text_pre.h"
 #include "text_vocab.h"
+#include <float.h>
 #include <inttypes.h>
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -120,7 +122,8 @@ static int read_vocab_list(struct builder *self, const json_t *vocab)
     for (size_t i = 0; i < count; i++) {
         const json_t *pair = json_array_get(vocab, i);
         const json_t *name = json_array_get(pair, 0), *score = json_array_get(pair, 1);
-        if (!json_is_string(name) || !json_is_number(score))
+        if (!json_is_string(name) || !json_is_number(score) ||
+            fabs(json_number_value(score)) > (double)FLT_MAX)
             return base_error_set(
                 self->err, BASE_MALFORMED, "model.vocab: element %zu is no text and score", i);
         const char *text = json_string_value(name);

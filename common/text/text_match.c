@@ -69,11 +69,6 @@ const struct text_matcher *text_matcher_find(const char *pattern, size_t bytes)
     return NULL;
 }
 
-bool text_matcher_replaces(const struct text_matcher *self)
-{
-    return self->family >= GROUPS;
-}
-
 #define A UPPER
 #define B LOWER
 #define N NUMBER

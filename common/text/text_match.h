@@ -18,9 +18,6 @@ struct text_match_state {
 /* The matcher for exactly this pattern, static storage; NULL: there is none. */
 const struct text_matcher *text_matcher_find(const char *pattern, size_t bytes);
 
-/* Whether the pattern itself takes more than linear time and is never to be run. */
-bool text_matcher_replaces(const struct text_matcher *self);
-
 /*
  * As text_regex_next(): the first match in text (valid UTF-8) at or after from, false if there is
  * none. from does not go back within a pass.

@@ -55,13 +55,6 @@ struct text_split_run {
     struct base_error *err;
 };
 
-static bool regex_forced;
-
-void text_split_force_regex(bool forced)
-{
-    regex_forced = forced;
-}
-
 int text_split_new(struct text_split **ret_split)
 {
     struct text_split *self = base_alloc_zeroed(1, sizeof(*self));
@@ -121,10 +114,10 @@ int text_split_add_regex(struct text_split *self, const char *pattern, size_t by
     step->behavior = behavior;
     step->invert = invert;
     step->matcher = text_matcher_find(pattern, bytes);
-    if (step->matcher != NULL)
+    if (step->matcher != NULL) {
         step->kind = STEP_MATCHER;
-    if (step->matcher != NULL && text_matcher_replaces(step->matcher))
-        return BASE_OK; /* never run as a pattern */
+        return BASE_OK;
+    }
     self->has_regex = true;
     return text_regex_new(pattern, bytes, &step->regex, err);
 }
@@ -256,12 +249,9 @@ static int next_match(struct text_split_run *self, const struct step *step,
         return BASE_NOT_FOUND;
     switch (step->kind) {
     case STEP_MATCHER:
-        if (!regex_forced || step->regex == NULL)
-            return text_matcher_next(step->matcher, state, text, bytes, from, ret_begin, ret_end)
-                       ? BASE_OK
-                       : BASE_NOT_FOUND;
-        return text_regex_next(
-            step->regex, self->regex, text, bytes, from, ret_begin, ret_end, self->err);
+        return text_matcher_next(step->matcher, state, text, bytes, from, ret_begin, ret_end)
+                   ? BASE_OK
+                   : BASE_NOT_FOUND;
     case STEP_REGEX:
         return text_regex_next(
             step->regex, self->regex, text, bytes, from, ret_begin, ret_end, self->err);

@@ -84,7 +84,4 @@ typedef int text_split_sink(void *context, const char *word, size_t bytes);
 int text_split_run(struct text_split_run *self, const char *text, size_t bytes, bool is_start,
     text_split_sink *sink, void *context, struct base_error *err);
 
-/* For tests: hand-written matchers are left unused from now on (true) or used again. Process-wide. */
-void text_split_force_regex(bool forced);
-
 #endif

@@ -1,14 +1,16 @@
 /*
- * Any bytes through both tokenizers, the streaming detokeniser and back. The first byte chooses the
+ * Any bytes through tokenizers of every kind, the streaming detokeniser and back. The first byte chooses the
  * flags and where the text is cut; byte-level BPE has to give back what went in.
  */
 #include "../unit/text/text_gguf_writer.h"
+#include "../unit/text/text_json_small.h"
 #include "base_err.h"
 #include "gguf.h"
 #include "text_chat.h"
 #include "text_stream.h"
 
-#define KIND_COUNT 4
+#define GGUF_COUNT 8
+#define KIND_COUNT 13
 
 static struct text_tokenizer *tokenizers[KIND_COUNT];
 
@@ -16,10 +18,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes);
 
 static void open_all(void)
 {
-    static const char *const pre[KIND_COUNT] = {NULL, "llama-bpe", "falcon", "gpt-4o"};
+    static const char *const pre[GGUF_COUNT] = {
+        NULL, "llama-bpe", "falcon", "gpt-4o", "deepseek-llm", "kimi-k2", "tiny_aya", "superbpe"};
+    static const char *const json[KIND_COUNT - GGUF_COUNT] = {
+        text_json_bpe, text_json_llama, text_json_unigram, text_json_wordpiece, text_json_words};
     static struct text_gguf_writer writer;
 
-    for (int i = 0; i < KIND_COUNT; i++) {
+    for (int i = 0; i < GGUF_COUNT; i++) {
         struct gguf *file = NULL;
         if (pre[i] == NULL)
             text_gguf_small_spm(&writer);
@@ -29,6 +34,11 @@ static void open_all(void)
             text_tokenizer_open(file, &tokenizers[i], NULL) != BASE_OK)
             __builtin_trap();
         gguf_close(&file);
+    }
+    for (int i = GGUF_COUNT; i < KIND_COUNT; i++) {
+        const char *text = json[i - GGUF_COUNT];
+        if (text_tokenizer_open_json(text, strlen(text), &tokenizers[i], NULL) != BASE_OK)
+            __builtin_trap();
     }
 }
 
@@ -78,7 +88,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
         open_all();
     if (bytes < 2)
         return 0;
-    const struct text_tokenizer *tokenizer = tokenizers[data[0] >> 2 & 3];
+    int kind = (data[0] >> 2) % KIND_COUNT;
+    const struct text_tokenizer *tokenizer = tokenizers[kind];
     unsigned flags = data[0] & 3;
     int spm = tokenizer == tokenizers[0];
     const uint8_t *text = data + 2;
@@ -92,11 +103,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t bytes)
             if (ids.ids[i] >= text_vocab_size(tokenizer))
                 __builtin_trap();
             /* Without the flags no control token may come out. */
-            if (flags == 0 && text_is_control(tokenizer, ids.ids[i]))
+            if (flags == 0 && text_is_control(tokenizer, ids.ids[i]) &&
+                ids.ids[i] != (uint32_t)text_unknown_id(tokenizer))
                 __builtin_trap();
         }
         /* SentencePiece puts a space behind every added token, and U+2581 comes back as a space. */
-        if (flags == 0 &&
+        if (flags == 0 && kind < GGUF_COUNT &&
             !(spm && (memchr(text, '<', text_bytes) || memchr(text, 0xe2, text_bytes))))
             check_pieces(tokenizer, &ids, text, text_bytes, spm);
         stream_ids(tokenizer, &ids, data + 1);

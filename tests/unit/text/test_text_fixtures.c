@@ -270,6 +270,66 @@ Test(text_fixtures, wordpiece)
     check_fixture("wordpiece");
 }
 
+/* One tokenizer of a model: the rendering of its chat, and its text prompt. */
+static void check_model(const char *what, const struct text_tokenizer *tokenizer,
+    const json_t *chat, const json_t *expected)
+{
+    const json_t *prompts = json_object_get(expected, "prompts");
+    const json_t *rendered = json_object_get(chat, "rendered");
+
+    if (rendered != NULL) {
+        struct text_ids ids = encode(tokenizer, json_string_value(rendered),
+            json_string_length(rendered), TEXT_PARSE_SPECIAL);
+        expect_ids(what, &ids, json_object_get(chat, "ids"));
+        text_ids_release(&ids);
+    }
+    for (size_t i = 0; i < json_array_size(prompts); i++) {
+        const json_t *one = json_array_get(prompts, i), *text = json_object_get(one, "text");
+        if (text == NULL)
+            continue;
+        struct text_ids ids = encode(tokenizer, json_string_value(text), json_string_length(text),
+            TEXT_ADD_SPECIAL | TEXT_PARSE_SPECIAL);
+        expect_ids(what, &ids, json_object_get(one, "ids"));
+        text_ids_release(&ids);
+    }
+}
+
+/* The tokenizers of the small models: Gemma's without a space in front, Phi-3's markup that takes
+ * white space, and so on; from tokenizer.json and, where there is one, from the GGUF file. */
+Test(text_fixtures, small_models)
+{
+    static const char *const names[] = {"bert_cls", "bert_embed", "gemma2", "llama", "llama3",
+        "mistral", "mixtral", "phi3", "qwen2", "qwen3", "qwen3_cls", "qwen3_embed"};
+
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
+        char path[512];
+        json_t *chat = NULL;
+        (void)snprintf(
+            path, sizeof(path), "%s/fixtures/models/%s/expected.json", SHARED_FOLDER, names[i]);
+        if (access(path, R_OK) != 0)
+            cr_skip_test("%s is not here", path);
+        json_t *expected = load_json(path);
+        (void)snprintf(
+            path, sizeof(path), "%s/fixtures/models/%s/chat.json", SHARED_FOLDER, names[i]);
+        if (access(path, R_OK) == 0)
+            chat = load_json(path);
+        (void)snprintf(
+            path, sizeof(path), "%s/fixtures/models/%s/hf/tokenizer.json", SHARED_FOLDER, names[i]);
+        struct text_tokenizer *tokenizer = open_json(path);
+        check_model(path, tokenizer, chat, expected);
+        text_tokenizer_close(&tokenizer);
+        (void)snprintf(
+            path, sizeof(path), "%s/fixtures/models/%s/model-f32.gguf", SHARED_FOLDER, names[i]);
+        if (access(path, R_OK) == 0) {
+            tokenizer = open_tokenizer(path);
+            check_model(path, tokenizer, chat, expected);
+            text_tokenizer_close(&tokenizer);
+        }
+        json_decref(chat);
+        json_decref(expected);
+    }
+}
+
 /* Texts stand between separator lines, their ids on a line each. */
 static void check_real(const char *name)
 {
