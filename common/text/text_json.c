@@ -79,7 +79,7 @@ static int put_name(struct builder *self, const char *what, json_int_t id, const
             self->names[id], name);
     self->names[id] = name;
     self->name_bytes[id] = (uint32_t)bytes;
-    self->types[id] = type;
+    self->types[id] = (uint8_t)type;
     return BASE_OK;
 }
 
