@@ -1,0 +1,48 @@
+"""What encryption costs: the same mesh on loopback TCP with keys and with --insecure, measured in turns.
+Usage: bench_secure.py [--pairs N] [--model FILE] [--workers N]; environment as in tests/integration.
+Prints one JSON line: tokens a second of decode and prefill, medians, and the medians of the paired ratios."""
+import argparse
+import json
+import pathlib
+import statistics
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'integration'))
+from mesh import MODEL, expected_cases  # noqa: E402
+from secure_mesh import SecureMesh  # noqa: E402
+
+options = argparse.ArgumentParser()
+options.add_argument('--pairs', type=int, default=8)
+options.add_argument('--model', default=MODEL)
+options.add_argument('--workers', type=int, default=2)
+options.add_argument('--tokens', type=int, default=400)
+options = options.parse_args()
+LONG = ' '.join(case['text'] for case in expected_cases())[:3600]
+
+
+def decode(mesh):
+    answer = mesh.generate('-p', 'Tell me a story.', '-n', options.tokens, '--ignore-eos')
+    timings = answer['timings']
+    return (options.tokens - 1) / (timings['total_ms'] - timings['ttft_ms']) * 1000
+
+
+def prefill(mesh):
+    answer = mesh.generate('-p', LONG, '-n', 1, '--ignore-eos')
+    return answer['usage']['prompt_tokens'] / answer['timings']['ttft_ms'] * 1000
+
+
+with SecureMesh(options.workers, model=options.model) as secure, \
+        SecureMesh(options.workers, insecure=True, model=options.model) as plain:
+    result = {'pairs': options.pairs, 'workers': options.workers}
+    for name, measure in (('decode', decode), ('prefill', prefill)):
+        rows = []
+        for mesh in (secure, plain):
+            measure(mesh)  # warm
+        for i in range(options.pairs):
+            order = (secure, plain) if i % 2 == 0 else (plain, secure)
+            speed = {mesh: measure(mesh) for mesh in order}
+            rows.append((speed[secure], speed[plain]))
+        result[name] = {'encrypted_tokens_per_s': round(statistics.median(r[0] for r in rows), 1),
+                        'plain_tokens_per_s': round(statistics.median(r[1] for r in rows), 1),
+                        'cost': round(1 - statistics.median(r[0] / r[1] for r in rows), 4)}
+    print(json.dumps(result))
