@@ -49,11 +49,12 @@ static bool rearrange(const struct coordinator_placement *current,
                 newcomer++;
             from = (int)newcomer++;
         }
-        const struct wire_stage *worker = &placement->stages[from];
-        ret->stages[i] = *stage;
-        ret->stages[i].incarnation = worker->incarnation;
-        memcpy(ret->stages[i].node_id, worker->node_id, sizeof(worker->node_id));
-        memcpy(ret->stages[i].endpoint, worker->endpoint, sizeof(worker->endpoint));
+        /* Whoever it is comes whole, with endpoint and key; only the layers stay. */
+        ret->stages[i] = placement->stages[from];
+        ret->stages[i].layer_first = stage->layer_first;
+        ret->stages[i].layer_count = stage->layer_count;
+        ret->stages[i].weight_bytes = stage->weight_bytes;
+        ret->stages[i].kv_bytes = stage->kv_bytes;
         ret->without_ms[i] = placement->without_ms[from];
     }
     return stays;
