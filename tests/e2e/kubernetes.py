@@ -1,10 +1,11 @@
 """The Kubernetes manifests: every overlay renders, fits the API's schemas, and keeps what it promises.
 
 Needs kubectl (with kustomize) and python3-yaml; the schemas are checked where kubectl-validate is there, which has
-them built in. Environment: LAYERMESH_SOURCE.
+them built in. Environment: LAYERMESH, the program; LAYERMESH_SOURCE.
 """
 import os
 import pathlib
+import re
 import shutil
 import subprocess
 import sys
@@ -13,6 +14,8 @@ import tempfile
 from flow import SKIP, check, run
 
 SOURCE = pathlib.Path(os.environ['LAYERMESH_SOURCE']) / 'deploy/kubernetes'
+PROGRAMS = pathlib.Path(os.environ['LAYERMESH']).parent.parent
+VALUES = {'POD_IP': '10.0.0.7', 'POD_NAME': 'worker-0', 'MODEL': '/models/demo.gguf'}
 OVERLAYS = ['base', 'overlays/single-node', 'overlays/ha-router', 'overlays/big-memory']
 
 
@@ -58,6 +61,20 @@ def check_pod(where, template):
             check(spec['terminationGracePeriodSeconds'] >= 30, where, 'grace')
 
 
+def check_flags(where, template):
+    """The daemons take these command lines: --check says so, without a key, which is not here."""
+    for container in template['spec']['containers']:
+        program = container.get('command', [''])[0]
+        if not program.startswith('/usr/bin/layermesh-'):
+            continue
+        service = program.removeprefix('/usr/bin/layermesh-')
+        env = dict(os.environ, LAYERMESH_INSECURE='1')
+        env.update({e['name']: e['value'] for e in container['env'] if 'value' in e and 'KEY' not in e['name']})
+        arguments = [re.sub(r'\$\((\w+)\)', lambda m: VALUES[m[1]], a) for a in container['args']]
+        done = run([PROGRAMS / service / f'layermesh-{service}', *arguments, '--check'], env=env)
+        check(done.returncode == 0, where, arguments, done.stderr.decode())
+
+
 def check_network(documents):
     policies = [d for d in documents if d['kind'] == 'NetworkPolicy']
     deny = [p for p in policies if p['spec']['podSelector'] == {} and 'ingress' not in p['spec']
@@ -101,6 +118,7 @@ def main():
             check(wrong.returncode != 0, 'the validator lets a wrong manifest pass')
         for where, template in pods(documents):
             check_pod(f'{overlay}: {where}', template)
+            check_flags(f'{overlay}: {where}', template)
         check_network(documents)
         check_selectors(documents)
         print(f'{overlay}: {len(documents)} objects')
