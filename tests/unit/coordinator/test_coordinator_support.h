@@ -122,7 +122,8 @@ static inline void test_register_full(
     (void)snprintf(message.register_.node_id, LIMIT_NAME_BYTES, "%s", node_id);
     (void)snprintf(message.register_.data_endpoint, LIMIT_ENDPOINT_BYTES, "inproc://%s-%d", node_id,
         (int)incarnation);
-    (void)snprintf(message.register_.public_key, LIMIT_KEY_BYTES, "key of %.20s", node_id);
+    memset(message.register_.public_key, 'x', LIMIT_KEY_BYTES - 1);
+    memcpy(message.register_.public_key, node_id, strlen(node_id));
     if (role == WIRE_ROLE_WORKER) {
         message.register_.model = (struct wire_model_card){
             .fingerprint = mesh.fingerprint,
