@@ -44,7 +44,9 @@ static int load(struct bench_run *self, struct base_error *err)
     int rc = tensor_pool_new(self->options.thread_count, &self->pool);
     if (rc != BASE_OK)
         return base_error_set(err, rc, "bench: %u threads", self->options.thread_count);
-    return stage_load(self->model, &options, NULL, NULL, NULL, &self->stage, err);
+    rc = stage_load(self->model, &options, NULL, NULL, NULL, &self->stage, err);
+    tensor_pool_pin(self->pool); /* behind loading, which makes threads */
+    return rc;
 }
 
 int bench_run_open(const char *path, const struct bench_run_options *options,

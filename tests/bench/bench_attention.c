@@ -119,6 +119,7 @@ static int open_bench(struct bench *self, uint32_t threads, struct base_error *e
     for (size_t i = 0; i < (size_t)self->heads * self->tokens * self->dim; i++)
         self->q[i] = (float)(i % 13) / 13;
     fill(self);
+    tensor_pool_pin(self->pool);
     return BASE_OK;
 }
 

@@ -141,6 +141,7 @@ static int open_bench(struct bench *self, const struct settings *s, struct base_
         return base_error_set(err, rc, "%u threads", s->threads);
     uint64_t start_us = base_clock_us();
     rc = stage_load(self->model, &options, NULL, NULL, NULL, &self->stage, err);
+    tensor_pool_pin(self->pool); /* behind loading, which makes threads */
     if (rc == BASE_OK)
         (void)printf(
             "{\"what\":\"load\",\"seconds\":%.3f}\n", (double)(base_clock_us() - start_us) / 1e6);
