@@ -5,6 +5,10 @@
 #include <string.h>
 
 static const struct cli_command benches[] = {
+    {"kernels", "[--types q8_0,q4_k] [--tokens 1,8,512] [--threads N] [--json]",
+        "Times matrix products beside the machine's own ceilings.", cmd_bench_kernels},
+    {"stage", "--model FILE [--threads N] [--batches 1,2,4] [--depths 0,4096] [--json]",
+        "Times prefill and decode of a whole model, beside the roofline.", cmd_bench_stage},
     {"compare", "--peer-bench PATH --model FILE [--threads N] [--pairs N] [--json]",
         "Runs a llama-bench program and our stage in turns on one GGUF file.", cmd_bench_compare},
 };

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 int cmd_bench_compare(const struct cli_command *command, int argc, char **argv);
+int cmd_bench_kernels(const struct cli_command *command, int argc, char **argv);
 int cmd_bench_stage(const struct cli_command *command, int argc, char **argv);
 
 /* A list such as "1,2,4" of numbers within 1..max (or 0..max) into ret_values [count_max].
@@ -16,5 +17,9 @@ size_t cli_bench_numbers(
 
 /* "f32", "f16", "int8" to the type of KV pages; UINT32_MAX for anything else. */
 uint32_t cli_bench_kv_type(const char *name);
+
+/* The peak of the unit that products with weights of this type run on, in GOP/s. */
+struct tensor_ceilings;
+double cli_bench_ceiling_gops(const struct tensor_ceilings *ceilings, uint32_t type);
 
 #endif

@@ -39,7 +39,7 @@ static const struct cli_command commands[] = {
         "Shows what a model is, what it costs, and how a cluster would hold it.", cmd_inspect},
     {"synth", "OUT.gguf [--shape NAME] [--type TYPE] [--seed N] [--force]",
         "Writes a model of random weights, for benchmarks.", cmd_synth},
-    {"bench", "stage|compare [options]",
+    {"bench", "kernels|stage|compare [options]",
         "Measures this machine with a model, alone or beside a peer.", cmd_bench},
     {"keys", "init | issue NAME --role ROLE | list | revoke NAME | token --role ROLE [options]",
         "Makes, lists and ends the keys of a mesh; makes join tokens.", cmd_keys},
