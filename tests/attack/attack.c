@@ -130,9 +130,9 @@ void attack_wait(struct attack *self, void *zmq, int timeout_ms)
 
 bool attack_enter(struct attack *self, void *zmq)
 {
-    const unsigned before = self->let_in;
+    const unsigned before = self->let_in, away = self->turned_away;
 
-    while (self->let_in == before && attack_goes_on(self))
+    while (self->let_in == before && self->turned_away == away && attack_goes_on(self))
         attack_wait(self, zmq, 100);
     return self->let_in > before;
 }

@@ -58,7 +58,12 @@ static void *enter(struct attack *self)
 {
     void *zmq = attack_connect(self);
 
-    (void)attack_enter(self, zmq);
+    /* A key that was just issued is known everywhere a moment later. */
+    while (!attack_enter(self, zmq) && attack_goes_on(self)) {
+        (void)zmq_poll(NULL, 0, 100);
+        attack_close(self, zmq);
+        zmq = attack_connect(self);
+    }
     return zmq;
 }
 
