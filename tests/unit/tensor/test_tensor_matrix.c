@@ -307,6 +307,45 @@ Test(tensor_matrix, extreme_weights_do_not_saturate)
     tensor_input_destroy(&input);
 }
 
+/* All bits of the codes and integer scales set, or none, activations at +-127: whatever adds up in
+ * fewer than 32 bits anywhere would show. */
+Test(tensor_matrix, extreme_blocks_agree)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    static const uint8_t fills[] = {0x00, 0xff, 0x80, 0x7f};
+
+    for (size_t i = 0; i < SAMPLE_TYPE_COUNT * 4 * 3; i++) {
+        uint32_t type = sample_types[i / 12];
+        struct sample sample;
+        float expected[TOKENS_MAX * 20];
+        if (tensor_block_columns(type) == 1)
+            continue;
+        sample_init(&sample, type, 20, 512, false);
+        size_t bytes = tensor_row_bytes(type, 512), offset, count;
+        size_t block = tensor_row_bytes(type, tensor_block_columns(type));
+        sample_scales(type, &offset, &count);
+        for (size_t b = 0; b < 20 * bytes; b++) {
+            size_t at = b % block;
+            if (count == 0 ? at != 0 : at < offset || at >= offset + 2 * count)
+                sample.file[b] = fills[i % 4];
+        }
+        tensor_matrix_pack(sample.matrix, 0, 20, sample.file);
+        for (size_t x = 0; x < TOKENS_MAX * 512; x++)
+            sample.x[x] = i / 4 % 3 == 0 ? 127 : i / 4 % 3 == 1 ? -127 : x % 2 == 0 ? 127 : -127;
+        cr_assert(tensor_kernels_use("scalar"));
+        multiply(&sample, 13, NULL);
+        memcpy(expected, sample.y, sizeof(expected));
+        for (size_t isa = 1; isa < 3; isa++) {
+            if (!tensor_kernels_use(isas[isa]))
+                continue;
+            multiply(&sample, 13, NULL);
+            cr_assert_eq(memcmp(sample.y, expected, 13 * 20 * sizeof(float)), 0, "%s type %u %zu",
+                isas[isa], type, i % 12);
+        }
+        sample_release(&sample);
+    }
+}
+
 Test(tensor_matrix, rows_come_back_as_they_were)
 {
     for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
