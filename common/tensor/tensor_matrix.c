@@ -17,8 +17,7 @@
 #define PANEL_BYTES ((size_t)256 << 10)
 /* ... a multiple of the row groups that tiles take at a time. */
 #define PANEL_GROUPS 4
-/* How far ahead of a single pass memory is asked for. */
-#define AHEAD_BYTES 2048
+#define AHEAD_BYTES  2048
 /* Products with fewer multiplications finish sooner on the caller than a pool is woken. */
 #define PARALLEL_PRODUCTS 32768
 
@@ -189,6 +188,13 @@ static size_t tile_of(const struct tensor_kernels *kernels, uint32_t type)
     return tile;
 }
 
+/* How far ahead of a single pass memory is asked for. Wide tiles walk along fewer row groups at a
+ * time, so each has to look further for as much to be on its way. */
+static size_t ahead_of(size_t token_count)
+{
+    return token_count <= 3 ? AHEAD_BYTES : token_count <= 6 ? 2 * AHEAD_BYTES : 4 * AHEAD_BYTES;
+}
+
 /* All tokens times the groups of tile, in tiles of nearly equal width: 13 are 7 + 6, as a tile
  * of one token costs nearly as much as one of several. */
 static void multiply_panel(const struct product *self, struct tensor_tile *tile, size_t row_first)
@@ -201,7 +207,8 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
 
     if (self->w->type == TENSOR_BF16 && tensor_bf16_exact())
         product = kernels->product_bf16_exact;
-    tile->ahead_bytes = tile_count == 1 ? AHEAD_BYTES : tile->group_count * tile->group_bytes;
+    tile->ahead_bytes =
+        tile_count == 1 ? ahead_of(x->token_count) : tile->group_count * tile->group_bytes;
     tile->ahead_every = tile_count;
     for (size_t i = 0; i < tile_count; i++) {
         size_t first, last;

@@ -21,6 +21,7 @@ double tensor_peak_avx512_bf16(uint32_t steps)
         for (size_t n = 0; n < 12; n++)
             sum[n] = floats_dot_bf16(sum[n], w, &one);
     }
+    UNROLLED
     for (size_t n = 1; n < 12; n++)
         sum[0] = _mm512_add_ps(sum[0], sum[n]);
     floats_store(out, sum[0]);

@@ -362,8 +362,10 @@ ALWAYS_INLINE void tile_256(const struct tensor_tile *tile, size_t group_first,
         struct scales_256 scales[TENSOR_GROUP_TILE];
         INTS total[TILE_SUMS];
         UNROLLED
-        for (size_t g = 0; g < group_count; g++)
+        for (size_t g = 0; g < group_count; g++) {
             scales_load(w + g * group_bytes + factor_bytes, type, &scales[g]);
+            fetch_ahead(tile, superblock, w + g * group_bytes, header_bytes);
+        }
         UNROLLED
         for (size_t n = 0; n < sum_count; n++) {
             total[n] = ints_zero();
@@ -539,7 +541,7 @@ static int32_t peak_seeds[12] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12};
 
 static double peak_int8(uint32_t steps)
 {
-    static const int8_t q[8] = {1, -1, 2, -2, 3, -3, 4, -4};
+    static int8_t q[TILE_SUMS * 8] = {1, -1, 2, -2, 3, -3, 4, -4};
     static const uint8_t codes[64] = {1, 2, 3};
     CODES a = codes_load_bytes(codes);
     INTS sum[TILE_SUMS];
@@ -550,10 +552,12 @@ static double peak_int8(uint32_t steps)
     for (size_t n = 0; n < TILE_SUMS; n++)
         sum[n] = ints_set(&peak_seeds[n]);
     for (uint32_t i = 0; i < steps; i++) {
+        __asm__ volatile("" ::: "memory"); /* the activations may have changed */
         UNROLLED
         for (size_t n = 0; n < TILE_SUMS; n++)
-            sum[n] = ints_dot(sum[n], a, a, q, false);
+            sum[n] = ints_dot(sum[n], a, a, q + 8 * n, false);
     }
+    UNROLLED
     for (size_t n = 1; n < TILE_SUMS; n++)
         sum[0] = ints_add(sum[0], sum[n]);
     floats_store(out, floats_of_ints(sum[0]));
@@ -577,6 +581,7 @@ static double peak_f32(uint32_t steps)
         for (size_t n = 0; n < TILE_SUMS; n++)
             sum[n] = floats_fma(a, b, sum[n]);
     }
+    UNROLLED
     for (size_t n = 1; n < TILE_SUMS; n++)
         sum[0] = floats_fma(a, sum[n], sum[0]);
     floats_store(out, sum[0]);
