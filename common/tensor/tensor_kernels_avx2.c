@@ -45,17 +45,6 @@ INLINE LANES lanes_load_f16(const uint8_t *p)
         _mm256_cvtph_ps(_mm_loadu_si128(halves)), _mm256_cvtph_ps(_mm_loadu_si128(halves + 1))};
 }
 
-INLINE __m256 widen_bf16(__m128i bf16)
-{
-    return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bf16), 16));
-}
-
-INLINE LANES lanes_load_bf16(const uint8_t *p)
-{
-    const __m128i *halves = (const __m128i *)(const void *)p;
-    return (LANES){widen_bf16(_mm_loadu_si128(halves)), widen_bf16(_mm_loadu_si128(halves + 1))};
-}
-
 INLINE void lanes_store(float *p, LANES a)
 {
     _mm256_storeu_ps(p, a.low);

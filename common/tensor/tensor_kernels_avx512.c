@@ -40,12 +40,6 @@ INLINE LANES lanes_load_f16(const uint8_t *p)
     return _mm512_cvtph_ps(_mm256_loadu_si256((const __m256i *)(const void *)p));
 }
 
-INLINE LANES lanes_load_bf16(const uint8_t *p)
-{
-    __m256i halves = _mm256_loadu_si256((const __m256i *)(const void *)p);
-    return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16));
-}
-
 INLINE void lanes_store(float *p, LANES a)
 {
     _mm512_storeu_ps(p, a);

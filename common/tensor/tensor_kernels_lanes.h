@@ -66,13 +66,6 @@ TENSOR_LANE_FUNCTION LANES lanes_load_f16(const uint8_t *p)
     return r;
 }
 
-TENSOR_LANE_FUNCTION LANES lanes_load_bf16(const uint8_t *p)
-{
-    LANES r;
-    TENSOR_EACH_LANE r.f[j] = tensor_bf16_to_f32(base_load_u16(p + 2 * j));
-    return r;
-}
-
 TENSOR_LANE_FUNCTION void lanes_store(float *p, LANES a)
 {
     memcpy(p, a.f, sizeof(a.f));
