@@ -47,9 +47,13 @@ static size_t read_all(int fd, char *buffer, size_t bytes)
     return used;
 }
 
-static int spawn(const char **argv, int output, pid_t *ret_pid)
+static int spawn(const char **argv, const cpu_set_t *cpus, int output, pid_t *ret_pid)
 {
     posix_spawn_file_actions_t actions;
+    cpu_set_t own;
+    /* A child inherits the mask of the thread that starts it. */
+    bool widen = cpus != NULL && sched_getaffinity(0, sizeof(own), &own) == 0 &&
+                 sched_setaffinity(0, sizeof(*cpus), cpus) == 0;
 
     (void)posix_spawn_file_actions_init(&actions);
     (void)posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
@@ -58,6 +62,8 @@ static int spawn(const char **argv, int output, pid_t *ret_pid)
     int rc =
         posix_spawnp(ret_pid, argv[0], &actions, NULL, (char *const *)(const void *)argv, environ);
     (void)posix_spawn_file_actions_destroy(&actions);
+    if (widen)
+        (void)sched_setaffinity(0, sizeof(own), &own);
     return rc;
 }
 
@@ -91,7 +97,7 @@ int cli_peer_bench_run(
     append_words(extra, argv, &count);
     if (pipe2(pipe_fds, O_CLOEXEC) != 0)
         return base_error_set(err, BASE_IO, "pipe: %s", strerror(errno));
-    int rc = spawn(argv, pipe_fds[1], &pid);
+    int rc = spawn(argv, self->cpus, pipe_fds[1], &pid);
     (void)close(pipe_fds[1]);
     if (rc != 0) {
         (void)close(pipe_fds[0]);

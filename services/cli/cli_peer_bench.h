@@ -2,6 +2,7 @@
 #ifndef CLI_PEER_BENCH_H
 #define CLI_PEER_BENCH_H
 
+#include <sched.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -15,6 +16,7 @@ struct cli_peer_bench {
     uint32_t decode_tokens; /* 0: prefill only */
     uint32_t depth;         /* positions already in the cache */
     const char *extra;      /* further arguments, separated by spaces; or NULL */
+    const cpu_set_t *cpus; /* that it may use, whatever our own threads are pinned to; NULL: ours */
 };
 
 /* Runs it once and reads the tokens a second that it prints. Returns BASE_OK, BASE_IO (it could not

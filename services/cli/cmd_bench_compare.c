@@ -126,10 +126,13 @@ int cmd_bench_compare(const struct cli_command *command, int argc, char **argv)
 {
     static struct compare self; /* large */
     const char *kv_name = "f16";
+    cpu_set_t cpus; /* before our threads are pinned */
     bool json = false;
 
     self = (struct compare){.prompt_tokens = 512, .decode_tokens = 64, .pairs = 10};
     self.peer.threads = tensor_pool_default_threads();
+    if (sched_getaffinity(0, sizeof(cpus), &cpus) == 0)
+        self.peer.cpus = &cpus;
     const struct base_option options[] = {
         {.name = "peer-bench",
             .type = BASE_OPTION_STRING,
