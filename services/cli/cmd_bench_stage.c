@@ -98,24 +98,29 @@ static int measure_depth(struct stage_bench *self, uint32_t depth, struct base_e
     return rc;
 }
 
-static int measure(struct stage_bench *self, struct base_error *err)
+/* Before the run is opened: it pins this thread, and a pool made afterwards would inherit that. */
+static int measure_ceilings(struct stage_bench *self, struct base_error *err)
 {
     struct tensor_pool *pool = NULL;
-    double unused;
     int rc = tensor_pool_new(self->threads, &pool);
 
     if (rc == BASE_OK)
         rc = tensor_bench_ceilings(pool, 300, &self->ceilings);
     tensor_pool_destroy(&pool);
-    if (rc != BASE_OK)
-        return base_error_set(err, rc, "ceilings: %s", base_err_text(rc));
+    return rc == BASE_OK ? rc : base_error_set(err, rc, "ceilings: %s", base_err_text(rc));
+}
+
+static int measure(struct stage_bench *self, struct base_error *err)
+{
+    double unused;
+
     bench_run_get_costs(self->run, &self->costs);
     if (!self->json)
         (void)printf(
             "%s, %u threads; int8 peak %.0f GOP/s, reading %.1f GB/s; weights %.1f MB a step\n",
             tensor_isa_name(), self->threads, self->ceilings.int8_gops,
             self->ceilings.read_gbytes_total, (double)self->costs.weight_bytes / 1e6);
-    rc = bench_run_prefill(self->run, 0, 0, self->prompt, &unused, err); /* warms */
+    int rc = bench_run_prefill(self->run, 0, 0, self->prompt, &unused, err); /* warms */
     for (size_t d = 0; d < self->depth_count && rc == BASE_OK; d++)
         rc = measure_depth(self, self->depths[d], err);
     return rc;
@@ -150,7 +155,9 @@ static int run(const struct cli_command *command, struct stage_bench *self, uint
     int exit_status;
 
     self->rows = json_array();
-    int rc = bench_run_open(self->model, &options, &self->run, &err);
+    int rc = measure_ceilings(self, &err);
+    if (rc == BASE_OK)
+        rc = bench_run_open(self->model, &options, &self->run, &err);
     if (rc == BASE_OK)
         rc = measure(self, &err);
     if (rc != BASE_OK)
