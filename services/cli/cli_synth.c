@@ -140,18 +140,18 @@ static int put_tokenizer(struct gguf_builder *builder, uint32_t vocab)
     return rc;
 }
 
-static int put_metadata(
-    struct gguf_builder *builder, const struct cli_shape *s, const struct cli_recipe *recipe)
+static int put_metadata(struct gguf_builder *builder, const struct cli_synth_options *o)
 {
+    const struct cli_shape *s = o->shape;
     char name[NAME_BYTES];
 
     (void)snprintf(name, sizeof(name), "random weights, shape %s", s->name);
     gguf_builder_string(builder, "general.architecture", "llama");
     gguf_builder_string(builder, "general.type", "model");
     gguf_builder_string(builder, "general.name", name);
-    gguf_builder_u32(builder, "general.file_type", cli_recipe_file_type(recipe));
+    gguf_builder_u32(builder, "general.file_type", cli_recipe_file_type(o->recipe));
     gguf_builder_u32(builder, "general.quantization_version", 2);
-    gguf_builder_u32(builder, "llama.context_length", 8192);
+    gguf_builder_u32(builder, "llama.context_length", o->context);
     gguf_builder_u32(builder, "llama.embedding_length", s->hidden);
     gguf_builder_u32(builder, "llama.block_count", s->layers);
     gguf_builder_u32(builder, "llama.feed_forward_length", s->inner);
@@ -225,7 +225,7 @@ static int open_shape(
     int rc = gguf_builder_new(&builder);
 
     if (rc == BASE_OK)
-        rc = put_metadata(builder, o->shape, o->recipe);
+        rc = put_metadata(builder, o);
     if (rc != BASE_OK) {
         gguf_builder_destroy(&builder);
         return base_error_set(err, rc, "no memory");

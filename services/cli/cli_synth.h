@@ -18,6 +18,7 @@ struct cli_synth_options {
     const char *target;
     const struct cli_shape *shape;
     const struct cli_recipe *recipe;
+    uint32_t context; /* positions that the model says it takes */
     uint64_t seed;
 };
 

@@ -3,12 +3,13 @@
 #include "cli_synth.h"
 
 #include "base_err.h"
+#include "base_limits.h"
 #include <stdio.h>
 #include <unistd.h>
 
 int cmd_synth(const struct cli_command *command, int argc, char **argv)
 {
-    struct cli_synth_options o = {.seed = 1};
+    struct cli_synth_options o = {.context = 8192, .seed = 1};
     const char *shape = "1b", *type = "q4_0", *target = NULL;
     bool force = false;
     const struct base_option options[] = {
@@ -22,6 +23,13 @@ int cmd_synth(const struct cli_command *command, int argc, char **argv)
             .target = &type,
             .value_name = "TYPE",
             .help = "weight type or mixture, as for quantize"},
+        {.name = "context",
+            .type = BASE_OPTION_U32,
+            .target = &o.context,
+            .min = 1,
+            .max = LIMIT_CONTEXT_TOKENS_MAX,
+            .value_name = "N",
+            .help = "positions that a sequence may have"},
         {.name = "seed",
             .type = BASE_OPTION_U64,
             .target = &o.seed,

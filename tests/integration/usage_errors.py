@@ -21,7 +21,8 @@ for arguments in ([], ['nonsense'], ['generate'], ['generate', '-p', 'x'], ['gen
                   ['tokenize'], ['detokenize', '--model', MODEL], ['detokenize', '--model', MODEL, '--ids', 'x'],
                   ['local', '--model', MODEL, '--workers', '2'], ['local', '--workers', '2', '--', 'true'],
                   ['local', '--model', MODEL, '--', 'true'], ['local', '--model', MODEL, '--workers', '65', '--', 'true'],
-                  ['local', '--model', MODEL, '--workers', '0', '--', 'true']):
+                  ['local', '--model', MODEL, '--workers', '0', '--', 'true'],
+                  ['synth'], ['synth', '--context', '0', 'x.gguf'], ['synth', '--shape', 'none', 'x.gguf']):
     out, err = run(*arguments, code=2)
     check(out == b'' and err != b'', arguments, out, err)
 
