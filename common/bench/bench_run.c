@@ -14,6 +14,7 @@ struct bench_run {
     struct stage *stage;
     struct tensor_pool *pool;
     struct bench_run_options options;
+    double load_seconds;
     uint32_t vocab_size;
     uint32_t pages_per_sequence;
     uint32_t *pages; /* [sequence_count, pages_per_sequence] */
@@ -33,6 +34,8 @@ static int load(struct bench_run *self, struct base_error *err)
         .batch_tokens_max = LIMIT_BATCH_TOKENS_MAX,
         .context_length = self->options.positions,
         .kv_type = self->options.kv_type,
+        .pack_cache = self->options.pack_cache,
+        .map_weights = self->options.map_weights,
     };
 
     self->vocab_size = config->vocab_size;
@@ -44,7 +47,9 @@ static int load(struct bench_run *self, struct base_error *err)
     int rc = tensor_pool_new(self->options.thread_count, &self->pool);
     if (rc != BASE_OK)
         return base_error_set(err, rc, "bench: %u threads", self->options.thread_count);
+    uint64_t start_us = base_clock_us();
     rc = stage_load(self->model, &options, NULL, NULL, NULL, &self->stage, err);
+    self->load_seconds = (double)(base_clock_us() - start_us) * 1e-6;
     tensor_pool_pin(self->pool); /* behind loading, which makes threads */
     return rc;
 }
@@ -157,4 +162,14 @@ void bench_run_get_costs(const struct bench_run *self, struct bench_run_costs *r
     model_layer_cost(self->model, layer_count + 1, self->options.kv_type, &cost);
     ret_costs->weight_bytes += cost.weight_bytes;
     ret_costs->operations_per_logit_row = cost.operations_per_token;
+}
+
+double bench_run_step_bytes(const struct bench_run_costs *costs, uint32_t batch, double positions)
+{
+    return (double)costs->weight_bytes + (double)costs->kv_bytes_per_position * positions * batch;
+}
+
+double bench_run_load_seconds(const struct bench_run *self)
+{
+    return self->load_seconds;
 }

@@ -1,10 +1,11 @@
 /*
  * A whole model as one stage on this machine, fed with made-up tokens: what `layermesh bench`
- * and tests/bench time. No mesh, no sampling. One thread at a time.
+ * times. No mesh, no sampling. One thread at a time.
  */
 #ifndef BENCH_RUN_H
 #define BENCH_RUN_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct base_error;
@@ -17,6 +18,8 @@ struct bench_run_options {
     uint32_t sequence_count; /* 1..BENCH_SEQUENCES_MAX, each with KV pages of its own */
     uint32_t positions;      /* per sequence, prompt and answer together */
     uint32_t kv_type;        /* TENSOR_F32, TENSOR_F16 or TENSOR_Q8_0 */
+    const char *pack_cache;  /* as in stage.h; or NULL */
+    bool map_weights;        /* the same */
 };
 
 /* Loads the model of path (see model_open()). Returns BASE_OK and a run freed with
@@ -43,5 +46,11 @@ struct bench_run_costs {
     uint32_t weight_type;              /* of most weights */
 };
 void bench_run_get_costs(const struct bench_run *self, struct bench_run_costs *ret_costs);
+
+/* Bytes that one step of a decode reads at least, behind so many positions of each sequence. */
+double bench_run_step_bytes(const struct bench_run_costs *costs, uint32_t batch, double positions);
+
+/* That stage_load() took. */
+double bench_run_load_seconds(const struct bench_run *self);
 
 #endif

@@ -1,5 +1,8 @@
 #include "cmd_bench.h"
 
+#include "base_err.h"
+#include "tensor_bench.h"
+#include "tensor_pool.h"
 #include "tensor_type.h"
 #include <stdlib.h>
 #include <string.h>
@@ -9,8 +12,12 @@ static const struct cli_command benches[] = {
         "Times matrix products beside the machine's own ceilings.", cmd_bench_kernels},
     {"stage", "--model FILE [--threads N] [--batches 1,2,4] [--depths 0,4096] [--json]",
         "Times prefill and decode of a whole model, beside the roofline.", cmd_bench_stage},
-    {"compare", "--peer-bench PATH --model FILE [--threads N] [--pairs N] [--json]",
-        "Runs a llama-bench program and our stage in turns on one GGUF file.", cmd_bench_compare},
+    {"compare",
+        "--model FILE [--peer-bench PATH] [--peer-batched PATH] [--phases LIST] [--pairs N] "
+        "[--json]",
+        "Runs a peer's programs and our stage in turns on one GGUF file.", cmd_bench_compare},
+    {"load", "--model FILE --pack-cache DIR [--pairs N] [--json]",
+        "Loads a model from its packed weights and without them, in turns.", cmd_bench_load},
 };
 
 size_t cli_bench_numbers(
@@ -40,6 +47,18 @@ uint32_t cli_bench_kv_type(const char *name)
     if (strcmp(name, "f16") == 0)
         return TENSOR_F16;
     return strcmp(name, "int8") == 0 ? (uint32_t)TENSOR_Q8_0 : UINT32_MAX;
+}
+
+int cli_bench_ceilings(
+    uint32_t thread_count, struct tensor_ceilings *ret_ceilings, struct base_error *err)
+{
+    struct tensor_pool *pool = NULL;
+    int rc = tensor_pool_new(thread_count, &pool);
+
+    if (rc == BASE_OK)
+        rc = tensor_bench_ceilings(pool, 300, ret_ceilings);
+    tensor_pool_destroy(&pool);
+    return rc == BASE_OK ? rc : base_error_set(err, rc, "ceilings: %s", base_err_text(rc));
 }
 
 int cmd_bench(const struct cli_command *command, int argc, char **argv)

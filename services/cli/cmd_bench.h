@@ -8,6 +8,7 @@
 
 int cmd_bench_compare(const struct cli_command *command, int argc, char **argv);
 int cmd_bench_kernels(const struct cli_command *command, int argc, char **argv);
+int cmd_bench_load(const struct cli_command *command, int argc, char **argv);
 int cmd_bench_stage(const struct cli_command *command, int argc, char **argv);
 
 /* A list such as "1,2,4" of numbers within 1..max (or 0..max) into ret_values [count_max].
@@ -18,8 +19,14 @@ size_t cli_bench_numbers(
 /* "f32", "f16", "int8" to the type of KV pages; UINT32_MAX for anything else. */
 uint32_t cli_bench_kv_type(const char *name);
 
-/* The peak of the unit that products with weights of this type run on, in GOP/s. */
+/* What the machine can do, on a pool of its own. Before anything pins this thread: a pool made
+ * afterwards would inherit that. Returns BASE_OK, or *err says what failed. */
+struct base_error;
 struct tensor_ceilings;
+int cli_bench_ceilings(
+    uint32_t thread_count, struct tensor_ceilings *ret_ceilings, struct base_error *err);
+
+/* The peak of the unit that products with weights of this type run on, in GOP/s. */
 double cli_bench_ceiling_gops(const struct tensor_ceilings *ceilings, uint32_t type);
 
 #endif

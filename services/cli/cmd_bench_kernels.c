@@ -2,6 +2,7 @@
 #include "cmd_bench.h"
 
 #include "base_err.h"
+#include "bench_barrier.h"
 #include "cli_answer.h"
 #include "gguf.h"
 #include "tensor_bench.h"
@@ -21,6 +22,7 @@ struct kernels {
     const char *types; /* names separated by commas, or NULL: all */
     bool json;
     struct tensor_ceilings ceilings;
+    double barrier_ns;
 };
 
 double cli_bench_ceiling_gops(const struct tensor_ceilings *ceilings, uint32_t type)
@@ -102,12 +104,14 @@ static int measure(struct kernels *self, struct tensor_pool *pool, json_t *rows)
     const struct tensor_ceilings *c = &self->ceilings;
     int rc = tensor_bench_ceilings(pool, self->duration_ms, &self->ceilings);
 
+    if (rc == BASE_OK)
+        self->barrier_ns = bench_barrier_ns(pool, self->duration_ms);
     if (rc == BASE_OK && !self->json)
         (void)printf(
             "%s, %u threads; peaks: int8 %.0f, bf16 %.0f, f32 %.0f GOP/s; reading %.1f GB/s, "
-            "one thread %.1f\n",
+            "one thread %.1f\nbarrier of the pool: %.0f ns\n",
             tensor_isa_name(), self->threads, c->int8_gops, c->bf16_gops, c->f32_gops,
-            c->read_gbytes_total, c->read_gbytes);
+            c->read_gbytes_total, c->read_gbytes, self->barrier_ns);
     for (uint32_t type = 0; type < TYPES_MAX * 2 && rc == BASE_OK; type++)
         if (tensor_type_supported(type) && is_wanted(self, gguf_type_name(type)))
             rc = measure_type(self, pool, type, gguf_type_name(type), rows);
@@ -118,11 +122,12 @@ static json_t *make_result(const struct kernels *self, json_t *rows)
 {
     const struct tensor_ceilings *c = &self->ceilings;
 
-    return json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f, s:f, s:f, s:f}, s:O}", "isa",
+    return json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f, s:f, s:f, s:f}, s:f, s:O}", "isa",
         tensor_isa_name(), "threads", (int)self->threads, "rows", (int)self->rows, "columns",
         (int)self->columns, "ceilings", "int8_gops", c->int8_gops, "bf16_gops", c->bf16_gops,
         "f32_gops", c->f32_gops, "read_gigabytes_per_s", c->read_gbytes_total,
-        "read_gigabytes_per_s_one_thread", c->read_gbytes, "products", rows);
+        "read_gigabytes_per_s_one_thread", c->read_gbytes, "barrier_ns", self->barrier_ns,
+        "products", rows);
 }
 
 int cmd_bench_kernels(const struct cli_command *command, int argc, char **argv)

@@ -10,12 +10,12 @@
 #include "tensor_bench.h"
 #include "tensor_matrix.h"
 #include "tensor_pool.h"
-#include <string.h>
 
 #define LIST_MAX 16u
 
 struct stage_bench {
-    const char *model;
+    const char *model, *pack_cache;
+    bool map_weights;
     uint32_t threads, prompt, steps;
     uint32_t batches[LIST_MAX], depths[LIST_MAX];
     size_t batch_count, depth_count;
@@ -36,18 +36,28 @@ static double roof_s(const struct stage_bench *self, double operations, double b
     return compute > reading ? compute : reading;
 }
 
+/* gbytes: 1e9 bytes a second that were read; 0: reading is not what bounds it. */
 static void report(struct stage_bench *self, const char *what, uint32_t batch, uint32_t depth,
-    double tokens, double seconds, double roof)
+    double tokens, double seconds, double roof, double gbytes)
 {
+    double of_reading = gbytes / self->ceilings.read_gbytes_total;
+
     if (self->json) {
-        (void)json_array_append_new(
-            self->rows, json_pack("{s:s, s:i, s:i, s:f, s:f, s:f}", "what", what, "batch",
-                            (int)batch, "depth", (int)depth, "tokens_per_s", tokens / seconds,
-                            "roofline_tokens_per_s", tokens / roof, "of_roofline", roof / seconds));
+        json_t *row = json_pack("{s:s, s:i, s:i, s:f, s:f, s:f}", "what", what, "batch", (int)batch,
+            "depth", (int)depth, "tokens_per_s", tokens / seconds, "roofline_tokens_per_s",
+            tokens / roof, "of_roofline", roof / seconds);
+        if (gbytes > 0) {
+            (void)json_object_set_new(row, "gigabytes_per_s", json_real(gbytes));
+            (void)json_object_set_new(row, "of_read_bandwidth", json_real(of_reading));
+        }
+        (void)json_array_append_new(self->rows, row);
         return;
     }
-    (void)printf("%-7s batch %2u  depth %5u  %9.2f tok/s   roofline %9.2f tok/s   %3.0f %%\n", what,
+    (void)printf("%-7s batch %2u  depth %5u  %9.2f tok/s   roofline %9.2f tok/s   %3.0f %%", what,
         batch, depth, tokens / seconds, tokens / roof, 100 * roof / seconds);
+    if (gbytes > 0)
+        (void)printf("   reads %6.2f GB/s  %3.0f %%", gbytes, 100 * of_reading);
+    (void)printf("\n");
     (void)fflush(stdout);
 }
 
@@ -60,7 +70,7 @@ static int measure_prefill(struct stage_bench *self, uint32_t depth, struct base
     double operations = (double)c->operations_per_token * self->prompt;
     if (rc == BASE_OK)
         report(self, "prefill", 1, depth, self->prompt, seconds,
-            roof_s(self, operations + (double)c->operations_per_logit_row, 0));
+            roof_s(self, operations + (double)c->operations_per_logit_row, 0), 0);
     return rc;
 }
 
@@ -72,10 +82,10 @@ static int measure_decode(
     int rc = bench_run_decode(self->run, batch, depth, self->steps, &seconds, err);
 
     double operations = (double)(c->operations_per_token + c->operations_per_logit_row) * batch;
-    double bytes = (double)c->weight_bytes + (double)c->kv_bytes_per_position * positions * batch;
+    double bytes = bench_run_step_bytes(c, batch, positions);
     if (rc == BASE_OK)
         report(self, "decode", batch, depth, (double)batch * self->steps, seconds,
-            self->steps * roof_s(self, operations, bytes));
+            self->steps * roof_s(self, operations, bytes), self->steps * bytes / seconds * 1e-9);
     return rc;
 }
 
@@ -98,18 +108,6 @@ static int measure_depth(struct stage_bench *self, uint32_t depth, struct base_e
     return rc;
 }
 
-/* Before the run is opened: it pins this thread, and a pool made afterwards would inherit that. */
-static int measure_ceilings(struct stage_bench *self, struct base_error *err)
-{
-    struct tensor_pool *pool = NULL;
-    int rc = tensor_pool_new(self->threads, &pool);
-
-    if (rc == BASE_OK)
-        rc = tensor_bench_ceilings(pool, 300, &self->ceilings);
-    tensor_pool_destroy(&pool);
-    return rc == BASE_OK ? rc : base_error_set(err, rc, "ceilings: %s", base_err_text(rc));
-}
-
 static int measure(struct stage_bench *self, struct base_error *err)
 {
     double unused;
@@ -117,9 +115,11 @@ static int measure(struct stage_bench *self, struct base_error *err)
     bench_run_get_costs(self->run, &self->costs);
     if (!self->json)
         (void)printf(
-            "%s, %u threads; int8 peak %.0f GOP/s, reading %.1f GB/s; weights %.1f MB a step\n",
+            "%s, %u threads; int8 peak %.0f GOP/s, reading %.1f GB/s; weights %.1f MB a step, "
+            "loaded in %.3f s\n",
             tensor_isa_name(), self->threads, self->ceilings.int8_gops,
-            self->ceilings.read_gbytes_total, (double)self->costs.weight_bytes / 1e6);
+            self->ceilings.read_gbytes_total, (double)self->costs.weight_bytes / 1e6,
+            bench_run_load_seconds(self->run));
     int rc = bench_run_prefill(self->run, 0, 0, self->prompt, &unused, err); /* warms */
     for (size_t d = 0; d < self->depth_count && rc == BASE_OK; d++)
         rc = measure_depth(self, self->depths[d], err);
@@ -137,11 +137,12 @@ static uint32_t largest(const uint32_t *values, size_t count)
 
 static json_t *make_result(const struct stage_bench *self)
 {
-    return json_pack("{s:s, s:s, s:i, s:f, s:f, s:I, s:I, s:O}", "model", self->model, "isa",
+    return json_pack("{s:s, s:s, s:i, s:f, s:f, s:I, s:I, s:f, s:O}", "model", self->model, "isa",
         tensor_isa_name(), "threads", (int)self->threads, "int8_gops", self->ceilings.int8_gops,
         "read_gigabytes_per_s", self->ceilings.read_gbytes_total, "weight_bytes",
         (json_int_t)self->costs.weight_bytes, "kv_bytes_per_position",
-        (json_int_t)self->costs.kv_bytes_per_position, "rows", self->rows);
+        (json_int_t)self->costs.kv_bytes_per_position, "load_seconds",
+        bench_run_load_seconds(self->run), "rows", self->rows);
 }
 
 static int run(const struct cli_command *command, struct stage_bench *self, uint32_t kv_type)
@@ -150,12 +151,14 @@ static int run(const struct cli_command *command, struct stage_bench *self, uint
     const struct bench_run_options options = {.thread_count = self->threads,
         .sequence_count = largest(self->batches, self->batch_count),
         .positions = largest(self->depths, self->depth_count) + longest,
-        .kv_type = kv_type};
+        .kv_type = kv_type,
+        .pack_cache = self->pack_cache,
+        .map_weights = self->map_weights};
     struct base_error err = {0};
     int exit_status;
 
     self->rows = json_array();
-    int rc = measure_ceilings(self, &err);
+    int rc = cli_bench_ceilings(self->threads, &self->ceilings, &err);
     if (rc == BASE_OK)
         rc = bench_run_open(self->model, &options, &self->run, &err);
     if (rc == BASE_OK)
@@ -185,6 +188,10 @@ int cmd_bench_stage(const struct cli_command *command, int argc, char **argv)
         {"depths", 0, BASE_OPTION_STRING, &depths, 0, 0, "LIST", NULL,
             "positions already in the cache, such as 0,4096"},
         {"kv-type", 0, BASE_OPTION_STRING, &kv_name, 0, 0, "TYPE", NULL, "f32, f16 or int8"},
+        {"pack-cache", 0, BASE_OPTION_STRING, &self.pack_cache, 0, 0, "DIR", NULL,
+            "folder that keeps packed weights for the next start"},
+        {"map", 0, BASE_OPTION_FLAG, &self.map_weights, 0, 0, NULL, NULL,
+            "map them instead of reading them"},
         {"json", 0, BASE_OPTION_FLAG, &self.json, 0, 0, NULL, NULL, "print one object"},
     };
     int exit_status = CLI_EXIT_OK;
@@ -198,6 +205,8 @@ int cmd_bench_stage(const struct cli_command *command, int argc, char **argv)
     self.depth_count = cli_bench_numbers(depths, true, 65536, self.depths, LIST_MAX);
     if (self.model == NULL)
         return cli_usage(command, "--model is needed");
+    if (self.map_weights && self.pack_cache == NULL)
+        return cli_usage(command, "--map needs --pack-cache");
     if (self.batch_count == 0 || self.depth_count == 0 || kv_type == UINT32_MAX)
         return cli_usage(command,
             "--batches is a list of 1..%u, --depths of 0..65536, --kv-type f32, f16 or int8",

@@ -22,7 +22,17 @@ for arguments in ([], ['nonsense'], ['generate'], ['generate', '-p', 'x'], ['gen
                   ['local', '--model', MODEL, '--workers', '2'], ['local', '--workers', '2', '--', 'true'],
                   ['local', '--model', MODEL, '--', 'true'], ['local', '--model', MODEL, '--workers', '65', '--', 'true'],
                   ['local', '--model', MODEL, '--workers', '0', '--', 'true'],
-                  ['synth'], ['synth', '--context', '0', 'x.gguf'], ['synth', '--shape', 'none', 'x.gguf']):
+                  ['synth'], ['synth', '--context', '0', 'x.gguf'], ['synth', '--shape', 'none', 'x.gguf'],
+                  ['bench'], ['bench', 'nonsense'], ['bench', 'kernels', '--tokens', '0'], ['bench', 'stage'],
+                  ['bench', 'stage', '--model', MODEL, '--batches', '0'], ['bench', 'stage', '--model', MODEL, '--map'],
+                  ['bench', 'load', '--model', MODEL], ['bench', 'load', '--pack-cache', 'x'],
+                  ['bench', 'compare', '--model', MODEL], ['bench', 'compare', '--peer-bench', 'x'],
+                  ['bench', 'compare', '--model', MODEL, '--peer-bench', 'x', '--phases', 'decode,batches'],
+                  ['bench', 'compare', '--model', MODEL, '--peer-batched', 'x', '--phases', 'decode'],
+                  ['bench', 'compare', '--model', MODEL, '--peer-batched', 'x', '--phases', 'batch'],
+                  ['bench', 'compare', '--model', MODEL, '--peer-batched', 'x', '--phases', ''],
+                  ['bench', 'compare', '--model', MODEL, '--peer-batched', 'x', '--batches', '4,65'],
+                  ['bench', 'compare', '--model', MODEL, '--peer-batched', 'x', '--pairs', '0']):
     out, err = run(*arguments, code=2)
     check(out == b'' and err != b'', arguments, out, err)
 
