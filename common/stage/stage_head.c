@@ -1,9 +1,7 @@
 /* Output norm, head, and the reduction of each wanted row of logits. */
 #include "stage_internal.h"
 
-#include "tensor_matrix.h"
 #include "tensor_ops.h"
-#include "tensor_pool.h"
 #include <string.h>
 
 /* The output norm; encoders have none. */
@@ -15,14 +13,9 @@ static void norm_row(const struct stage *self, const float *x, float *y)
         memcpy(y, x, self->config->embedding_length * sizeof(float));
 }
 
-/* Lists the wanted rows and puts their norms, packed together, into buffers.normed. Returns how
- * many there are and their payload. */
-static size_t gather_rows(struct stage_run_context *run, const struct stage_sequence *sequences,
+size_t stage_list_rows(struct stage *self, const struct stage_sequence *sequences,
     size_t sequence_count, size_t *ret_payload_bytes)
 {
-    struct stage *self = run->stage;
-    const struct model_config *config = self->config;
-    size_t wide = config->embedding_length;
     size_t count = 0;
     size_t offset = 0;
     uint32_t token = 0;
@@ -32,7 +25,8 @@ static size_t gather_rows(struct stage_run_context *run, const struct stage_sequ
         uint32_t first = stage_wants_all(s->logits) ? 0 : s->token_count - 1;
         for (uint32_t j = first; j < s->token_count && s->logits != STAGE_LOGITS_NONE; j++) {
             bool full = s->logits == STAGE_LOGITS_FULL_ALL;
-            self->buffers.rows[count] = (struct stage_row){
+            self->buffers.row_tokens[count] = token + j;
+            self->buffers.rows[count++] = (struct stage_row){
                 .sequence = (uint32_t)i,
                 .position = s->first_position + j,
                 .logits = full ? STAGE_LOGITS_FULL : s->logits,
@@ -40,10 +34,7 @@ static size_t gather_rows(struct stage_run_context *run, const struct stage_sequ
                                     (s->logits == STAGE_LOGITS_TOP ? 8 : sizeof(float))),
                 .offset = offset,
             };
-            norm_row(
-                self, self->buffers.x + (token + j) * wide, self->buffers.normed + count * wide);
             offset += stage_row_bytes(self, s->logits, s->top_count);
-            count++;
         }
     }
     *ret_payload_bytes = offset;
@@ -74,48 +65,49 @@ static void reduce_row(struct stage *self, struct stage_row *row, float *logits)
         memcpy(payload, logits, vocab * sizeof(float));
 }
 
-static void reduce_share(void *context, uint32_t thread_index, uint32_t thread_count)
-{
-    struct stage_run_context *run = context;
-    struct stage *self = run->stage;
-
-    for (size_t i = thread_index; i < run->row_count; i += thread_count)
-        reduce_row(self, &self->buffers.rows[run->row_first + i],
-            self->buffers.logits + i * self->config->vocab_size);
-}
-
-/* Logits of the rows from run->row_first on, unless all of them want hidden states. */
-static void multiply_rows(struct stage_run_context *run, const struct tensor_matrix *w)
+/* Rows [row_first, row_first + row_count), which is at most STAGE_HEAD_ROWS: norms, packed
+ * together, then logits unless all of them want hidden states, then what was asked for. */
+static void run_rows(struct stage_run_context *run, const struct tensor_matrix *w, size_t row_first,
+    size_t row_count)
 {
     struct stage *self = run->stage;
-    size_t wide = self->config->embedding_length;
+    const struct stage_row *rows = self->buffers.rows + row_first;
+    size_t wide = self->config->embedding_length, first = 0, last = row_count;
+    const struct stage_product head = {w, self->buffers.logits};
     bool wanted = false;
 
-    for (size_t i = 0; i < run->row_count; i++)
-        wanted |= self->buffers.rows[run->row_first + i].logits != STAGE_HIDDEN_ALL;
-    if (!wanted)
-        return;
-    stage_prepare(run, self->buffers.normed + run->row_first * wide, run->row_count, w, NULL, NULL);
-    tensor_matmul(run->pool, w, self->input, self->buffers.logits, self->config->vocab_size);
+    for (size_t i = 0; i < row_count; i++)
+        wanted |= rows[i].logits != STAGE_HIDDEN_ALL;
+    /* normed is not read until all that is in x is there: its rows are other ones. */
+    stage_set_outer(run, run->normed + row_first * wide, row_count, stage_forms(w));
+    if (!run->own)
+        stage_split(run, row_count, &first, &last);
+    for (size_t i = first; i < last; i++) {
+        size_t row = row_first + i;
+        norm_row(self, run->x + self->buffers.row_tokens[row] * wide, run->normed + row * wide);
+        if (wanted)
+            tensor_activations_prepare(&run->outer, i, 0, wide);
+    }
+    stage_tokens_done(run);
+    if (wanted) {
+        stage_multiply(run, &head, 1, &run->outer);
+        stage_barrier(run);
+    }
+    stage_split(run, row_count, &first, &last);
+    for (size_t i = first; i < last; i++)
+        reduce_row(self, &self->buffers.rows[row_first + i],
+            self->buffers.logits + i * self->config->vocab_size);
+    stage_barrier(run); /* logits, and what was prepared, are free again */
 }
 
-void stage_run_head(struct stage_run_context *run, const struct stage_sequence *sequences,
-    size_t sequence_count, struct stage_output *ret_output)
+void stage_run_head(struct stage_run_context *run)
 {
     struct stage *self = run->stage;
     const struct stage_unit *unit = self->config->tied_output ? self->embedding : self->head;
-    size_t row_count = gather_rows(run, sequences, sequence_count, &ret_output->payload_bytes);
 
-    for (run->row_first = 0; run->row_first < row_count; run->row_first += STAGE_HEAD_ROWS) {
-        size_t left = row_count - run->row_first;
-        run->row_count = left < STAGE_HEAD_ROWS ? left : STAGE_HEAD_ROWS;
-        multiply_rows(run, unit->matrices[MODEL_HEAD]);
-        if (run->pool == NULL || run->row_count == 1)
-            reduce_share(run, 0, 1);
-        else
-            tensor_pool_run(run->pool, reduce_share, run);
+    for (size_t first = 0; first < run->row_count; first += STAGE_HEAD_ROWS) {
+        size_t left = run->row_count - first;
+        run_rows(run, unit->matrices[MODEL_HEAD], first,
+            left < STAGE_HEAD_ROWS ? left : STAGE_HEAD_ROWS);
     }
-    ret_output->rows = self->buffers.rows;
-    ret_output->row_count = row_count;
-    ret_output->payload = self->buffers.payload;
 }

@@ -4,16 +4,16 @@
 
 #include "model.h"
 #include "stage.h"
+#include "tensor_attention.h"
+#include "tensor_matrix.h"
 #include <stdatomic.h>
 
 struct gguf_tensor;
 struct kv;
-struct tensor_attention_layout;
-struct tensor_input;
-struct tensor_matrix;
 
-#define STAGE_THREADS_MAX 256 /* of a pool */
-#define STAGE_HEAD_ROWS   32  /* rows of logits computed at a time */
+#define STAGE_THREADS_MAX          256 /* of a pool */
+#define STAGE_HEAD_ROWS            32  /* rows of logits computed at a time */
+#define STAGE_ATTENTION_BLOCK_ROWS (4 * TENSOR_ATTENTION_ROWS) /* of a stage_attention_block */
 
 /* What is loaded and shared as one: a block, the embedding (pseudo-layer 0) or the head
  * (layer_count + 1). Immutable once loaded. */
@@ -79,11 +79,13 @@ struct stage_buffers {
     float *up;                /* [T, feed_forward_length] */
     float *cos_sin;           /* [rope_count, T, rotary_dim / 2, 2] */
     float *partials;          /* [stage_attention_slots()] states, see tensor_attention.h */
-    float *attention_scratch; /* [STAGE_THREADS_MAX]; touched by the threads there are */
+    float *attention_scratch; /* [STAGE_THREADS_MAX]; touched by the threads there are, as own */
+    float *own; /* [STAGE_THREADS_MAX, 2, embedding_length] x and normed of a single token */
     struct stage_attention_block *attention_blocks; /* [stage_attention_blocks_max()] */
     float *logits;    /* [STAGE_HEAD_ROWS, vocab_size]; last stage only */
     uint8_t *payload; /* last stage only */
     struct stage_row *rows;
+    uint32_t *row_tokens; /* [T] of the batch, by row */
     struct stage_token *tokens;
 
     /* Experts, where the model has them. E: expert_count, U: expert_used_count. */
@@ -97,6 +99,17 @@ struct stage_buffers {
     float *expert_output;    /* [T, embedding_length] */
 };
 
+/* How one layer's attention is cut into tasks. Made by one thread, read by all. */
+struct stage_attention_plan {
+    bool made;       /* in this run */
+    uint32_t window; /* that it was made for */
+    uint32_t block_count;
+    uint32_t slot_count;
+    bool by_split; /* splits are tasks, and results are merged afterwards */
+    uint32_t task_count;
+    atomic_uint next_task;
+};
+
 struct stage {
     const struct model *model;
     const struct model_config *config;
@@ -104,12 +117,17 @@ struct stage {
     struct stage_unit **blocks; /* [options.layer_count] */
     struct stage_unit *embedding;
     struct stage_unit *head;
+    uint64_t products_per_token; /* multiplications with weights of the blocks */
     struct kv *kv;
     float *frequencies; /* [rope_count, rotary_dim / 2] radians per position */
     struct stage_buffers buffers;
     uint8_t *memory; /* that the buffers are cut from */
     size_t payload_bytes_max;
-    struct tensor_input *input;
+    /* Activations prepared for products: of embedding_length columns, and of others. What reads
+     * one of them may write the other. */
+    struct tensor_input *outer;
+    struct tensor_input *inner;
+    struct stage_attention_plan attention_plan;
 };
 
 /* stage_unit.c */
@@ -149,41 +167,99 @@ size_t stage_row_bytes(const struct stage *self, enum stage_logits logits, uint3
 /* Whether rows of every token are asked for, not of the last one only. */
 bool stage_wants_all(enum stage_logits logits);
 
-/* stage_run.c: context of the pool functions of one run. */
+/*
+ * One thread's view of a run. All threads walk through the same phases, each with a view of its
+ * own; a phase is split by what its values depend on, and a barrier stands where it reads what
+ * other threads wrote.
+ *
+ * A single token cannot be split: each thread then has a residual stream of its own, computes all
+ * of its norms and prepares all of its activations itself, so that no thread waits for another.
+ */
 struct stage_run_context {
     struct stage *stage;
-    struct tensor_pool *pool;
-    const struct stage_unit *block;
-    const struct model_layer *description;   /* of block */
-    const struct stage_attention *attention; /* of this layer */
-    uint32_t layer;                          /* of the stage's own blocks, for the cache */
+    struct tensor_pool *pool; /* that all threads are in; NULL: there is one */
+    uint32_t thread_index;
+    uint32_t thread_count;
     uint32_t token_count;
-    size_t row_first; /* of the head's chunk */
-    size_t row_count;
+    size_t row_count; /* wanted from the head */
+    bool own;         /* a single token, and each thread has x, normed and outer of its own */
+    float *x;         /* [token_count, embedding_length], as normed */
+    float *normed;
+    uint32_t layer;                        /* of the stage's own blocks, for the cache */
+    const struct stage_unit *block;        /* of this layer */
+    const struct stage_unit *previous;     /* whose feed-forward is yet to be added to x; or NULL */
+    const struct model_layer *description; /* of block */
+    struct stage_attention attention;      /* of block */
+    struct tensor_activations outer;       /* of embedding_length columns, from x or normed */
+    struct tensor_activations inner;       /* between the two products of a sub-layer */
 };
+
+/* stage_share.c: a thread's share of a phase. None of these waits for others. */
+
+/* [*first, *last) of count items. */
+void stage_split(
+    const struct stage_run_context *run, size_t count, size_t *ret_first, size_t *ret_last);
+/* Returns when all threads are here, and have written what they wrote before. */
+void stage_barrier(const struct stage_run_context *run);
+
+/* fn on this thread's tokens; where threads have x of their own, on the single token. */
 typedef void stage_token_fn(struct stage_run_context *run, uint32_t token);
-/* fn on every token, spread over the pool when there is enough to do. */
-void stage_for_tokens(struct stage_run_context *run, size_t values_per_token, stage_token_fn *fn);
+void stage_for_tokens(struct stage_run_context *run, stage_token_fn *fn);
+/* A barrier, if others need what stage_for_tokens() wrote. */
+void stage_tokens_done(const struct stage_run_context *run);
 
-/* Prepares x [count, columns] for products with up to three matrices. */
-void stage_prepare(struct stage_run_context *run, const float *x, size_t count,
-    const struct tensor_matrix *a, const struct tensor_matrix *b, const struct tensor_matrix *c);
+/* Forms that a matrix wants; NULL: none. */
+uint32_t stage_forms(const struct tensor_matrix *w);
+/* Columns in which activations of these forms can be prepared piece by piece. */
+size_t stage_form_unit(uint32_t forms);
+/* Activations of embedding_length columns for these forms, this thread's own if it has any. */
+void stage_set_outer(
+    struct stage_run_context *run, const float *x, size_t token_count, uint32_t forms);
+void stage_set_inner(struct stage_run_context *run, const float *x, size_t token_count,
+    size_t column_count, uint32_t forms);
+/* This thread's part of all tokens and columns. */
+void stage_prepare(const struct stage_run_context *run, const struct tensor_activations *x);
 
-/* y [count, rows of w] = the prepared input times w. */
-void stage_multiply(struct stage_run_context *run, const struct tensor_matrix *w, float *y);
+/* y [token_count, rows of w] = x times w. */
+struct stage_product {
+    const struct tensor_matrix *w;
+    float *y;
+};
+/* This thread's rows of several products with the same activations, as if they were one. */
+void stage_multiply(const struct stage_run_context *run, const struct stage_product *products,
+    size_t product_count, const struct tensor_activations *x);
+
+/* stage_embed.c: input [token_count] ids or rows into x, and the angles of the rope. */
+void stage_embed(struct stage_run_context *run, const uint8_t *input);
+
+/* stage_norm.c */
 /* y = the family's norm of x [embedding_length], as unit has it; y may be x. */
 void stage_norm(const struct stage *self, const struct stage_unit *unit, enum model_vector which,
     const float *x, float *y);
+/* x += scale * norm(projected + bias), then the norm of the sum, as far as unit has them. */
+enum stage_branch { STAGE_BRANCH_ATTENTION = 0, STAGE_BRANCH_FEED_FORWARD };
+void stage_add_branch(struct stage_run_context *run, const struct stage_unit *unit,
+    enum stage_branch branch, uint32_t token);
 
-/* stage_block.c: one block on buffers.x. */
+/* stage_block.c: one block on x, but for the last sum: what its feed-forward adds is in
+ * buffers.projected, and the next block or stage_end_blocks() adds it. */
 void stage_run_block(struct stage_run_context *run);
+void stage_end_blocks(struct stage_run_context *run);
 
-/* stage_feed_forward.c: from buffers.normed, or x where there is no norm, into projected. */
-void stage_feed_forward(struct stage_run_context *run, const float *x);
-/* gate [count] = activation(gate, up), biases added before (NULL: there are none). */
-void stage_activate(const struct model_config *config, float *gate, float *up, size_t count,
-    const float *gate_bias, const float *up_bias);
-/* stage_experts.c: the same, each token through its experts. */
+/* stage_feed_forward.c: of one expert, or of all tokens. */
+struct stage_gate {
+    const struct tensor_matrix *gate; /* NULL: there is none */
+    const struct tensor_matrix *up;
+    const struct tensor_matrix *down; /* for its forms */
+    const float *gate_bias;           /* NULL: there is none, as below */
+    const float *up_bias;
+    size_t length; /* rows of gate and up */
+};
+/* inner = activation(outer times gate, outer times up), prepared. */
+void stage_run_gate(struct stage_run_context *run, const struct stage_gate *gate);
+/* From outer into projected, with a barrier before and none behind. */
+void stage_feed_forward(struct stage_run_context *run);
+/* stage_experts.c: the same, each token through its experts. x: what outer was prepared from. */
 void stage_experts(struct stage_run_context *run, const float *x);
 
 /* stage_rope.c */
@@ -192,17 +268,31 @@ void stage_rope_angles(struct stage_run_context *run, uint32_t token);
 /* Of a token, for the rope of the layer at hand: [rotary_dim / 2, 2]. */
 const float *stage_rope_token(const struct stage_run_context *run, uint32_t token);
 
-/* stage_attention.c: stores buffers.k and v of the whole batch in the cache, then attention of all
- * tokens from buffers.q and the cache into buffers.attention, as run->attention says. */
-void stage_attention(struct stage_run_context *run);
+/* stage_heads.c: buffers.q, k and v out of outer: products, biases, norms, rotation; keys and
+ * values of the whole batch are stored in the cache. */
+void stage_run_heads(struct stage_run_context *run);
+
+/* stage_attention_plan.c: cuts the layer's attention into tasks; by one thread, while no other is
+ * in stage_attention(). */
+void stage_attention_make_plan(const struct stage_run_context *run);
+/* One row of a block: its query and the positions that it sees. */
+struct tensor_attention_row stage_attention_row(const struct stage_run_context *run,
+    const struct stage_attention_block *block, uint32_t kv_head, uint32_t index);
+
+/* stage_attention.c: attention of all tokens from buffers.q and the cache into buffers.attention,
+ * prepared for products with w as inner. */
+void stage_attention(struct stage_run_context *run, const struct tensor_matrix *w);
 /* For the buffers: how many of each. */
 uint32_t stage_attention_blocks_max(const struct model_config *config, uint32_t tokens);
 uint32_t stage_attention_slots(
     const struct model_config *config, const struct stage_options *options);
 size_t stage_attention_scratch_floats(const struct tensor_attention_layout *layout);
 
-/* stage_head.c: norm, head and reduction of the wanted rows. */
-void stage_run_head(struct stage_run_context *run, const struct stage_sequence *sequences,
-    size_t sequence_count, struct stage_output *ret_output);
+/* stage_head.c */
+/* Lists the wanted rows in buffers.rows. Returns how many there are and their payload. */
+size_t stage_list_rows(struct stage *self, const struct stage_sequence *sequences,
+    size_t sequence_count, size_t *ret_payload_bytes);
+/* Norm, head and reduction of the wanted rows. */
+void stage_run_head(struct stage_run_context *run);
 
 #endif

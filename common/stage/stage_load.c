@@ -5,8 +5,6 @@
 #include "base_err.h"
 #include "base_limits.h"
 #include "kv.h"
-#include "tensor_attention.h"
-#include "tensor_matrix.h"
 #include "tensor_pool.h"
 #include <sys/mman.h>
 
@@ -29,13 +27,11 @@ static size_t payload_bytes_max(const struct model_config *config, size_t tokens
     return tokens * row < LIMIT_TENSOR_BYTES ? tokens * row : LIMIT_TENSOR_BYTES;
 }
 
-/* Columns of the widest matrix. */
-static size_t columns_max(const struct model_config *config)
+/* Columns of the widest matrix that takes what is between two products. */
+static size_t inner_columns_max(const struct model_config *config)
 {
     size_t columns = (size_t)config->head_count * config->head_dim;
 
-    if (config->embedding_length > columns)
-        columns = config->embedding_length;
     return config->feed_forward_length > columns ? config->feed_forward_length : columns;
 }
 
@@ -64,12 +60,17 @@ static struct tensor_attention_layout head_layout(
     return layout;
 }
 
-/* Of all threads that there could be. */
+/* Of each thread that there could be. */
 static size_t scratch_bytes(const struct model_config *config, const struct stage_options *options)
 {
     struct tensor_attention_layout layout = head_layout(config, options);
 
-    return STAGE_THREADS_MAX * stage_attention_scratch_floats(&layout) * sizeof(float);
+    return stage_attention_scratch_floats(&layout) * sizeof(float);
+}
+
+static size_t own_bytes(const struct model_config *config)
+{
+    return (size_t)config->embedding_length * 2 * sizeof(float);
 }
 
 static void carve_expert_buffers(
@@ -114,6 +115,7 @@ static size_t carve_buffers(const struct model_config *config, const struct stag
     b.tokens = carve(&c, tokens, sizeof(*b.tokens));
     if (options->has_head) {
         b.rows = carve(&c, tokens, sizeof(*b.rows));
+        b.row_tokens = carve(&c, tokens, sizeof(*b.row_tokens));
         b.logits = carve(&c, head_rows * config->vocab_size, f);
         b.payload = carve(&c, payload_bytes_max(config, tokens), 1);
     }
@@ -123,9 +125,18 @@ static size_t carve_buffers(const struct model_config *config, const struct stag
         sizeof(*b.attention_blocks));
     b.partials = carve(
         &c, stage_attention_slots(config, options), tensor_attention_state_floats(&layout) * f);
-    b.attention_scratch = carve(&c, scratch_bytes(config, options), 1);
+    b.attention_scratch = carve(&c, STAGE_THREADS_MAX, scratch_bytes(config, options));
+    b.own = carve(&c, STAGE_THREADS_MAX, own_bytes(config));
     *ret_buffers = b;
     return c.used;
+}
+
+/* Each thread may have a single token to itself, which takes the place of two. */
+static size_t outer_tokens(const struct stage_options *options)
+{
+    size_t own = (size_t)2 * STAGE_THREADS_MAX;
+
+    return options->batch_tokens_max > own ? options->batch_tokens_max : own;
 }
 
 static int alloc_buffers(struct stage *self, struct base_error *err)
@@ -142,8 +153,11 @@ static int alloc_buffers(struct stage *self, struct base_error *err)
         (void)madvise(self->memory, bytes / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES, MADV_HUGEPAGE);
     (void)carve_buffers(self->config, &self->options, self->memory, b);
     self->payload_bytes_max = payload_bytes_max(self->config, self->options.batch_tokens_max);
-    int rc =
-        tensor_input_new(self->options.batch_tokens_max, columns_max(self->config), &self->input);
+    int rc = tensor_input_new(
+        outer_tokens(&self->options), self->config->embedding_length, &self->outer);
+    if (rc == BASE_OK)
+        rc = tensor_input_new(
+            self->options.batch_tokens_max, inner_columns_max(self->config), &self->inner);
     return rc == BASE_OK ? rc : base_error_set(err, rc, "stage: activations: no memory");
 }
 
@@ -180,6 +194,12 @@ static uint64_t weight_bytes(const struct model *model, const struct stage_optio
     return bytes;
 }
 
+/* 8-bit activations: per block of 32 the numbers, a scale and two start values. */
+static uint64_t prepared_bytes(uint64_t tokens, uint64_t columns)
+{
+    return (tokens + 3) * ((columns + 31) / 32) * (32 + 3 * sizeof(float));
+}
+
 int stage_cost(const struct model *model, const struct stage_options *options,
     uint64_t *ret_weight_bytes, uint64_t *ret_kv_bytes, uint64_t *ret_activation_bytes)
 {
@@ -193,14 +213,13 @@ int stage_cost(const struct model *model, const struct stage_options *options,
         rc = kv_bytes(&cache, &kv, NULL);
     if (rc != BASE_OK)
         return rc;
-    /* 8-bit activations: per block of 32 the numbers, a scale and two start values. */
-    uint64_t blocks = (columns_max(config) + 31) / 32;
-    uint64_t activations = (options->batch_tokens_max + 3u) * blocks * (32 + 3 * sizeof(float));
-    activations += carve_buffers(config, options, NULL, &buffers);
-    /* Only the threads there are touch their scratch memory. */
-    activations -= scratch_bytes(config, options);
-    activations +=
-        scratch_bytes(config, options) / STAGE_THREADS_MAX * tensor_pool_default_threads();
+    uint64_t activations = carve_buffers(config, options, NULL, &buffers);
+    activations += prepared_bytes(options->batch_tokens_max, config->embedding_length);
+    activations += prepared_bytes(options->batch_tokens_max, inner_columns_max(config));
+    /* Only the threads there are touch what is theirs. */
+    uint64_t scratch = scratch_bytes(config, options) + own_bytes(config);
+    activations -= STAGE_THREADS_MAX * scratch;
+    activations += tensor_pool_default_threads() * scratch;
     *ret_weight_bytes = weight_bytes(model, options);
     *ret_kv_bytes = kv;
     *ret_activation_bytes = activations;
@@ -273,6 +292,32 @@ static int load_units(struct stage *self, const struct stage *previous,
     return rc;
 }
 
+static uint64_t products_of(struct tensor_matrix *const *matrices, size_t count)
+{
+    uint64_t products = 0;
+
+    for (size_t i = 0; i < count; i++)
+        if (matrices[i] != NULL)
+            products +=
+                (uint64_t)tensor_matrix_rows(matrices[i]) * tensor_matrix_columns(matrices[i]);
+    return products;
+}
+
+/* One expert is as large as another. */
+static uint64_t products_per_token(const struct stage *self)
+{
+    uint64_t products = 0;
+
+    for (uint32_t i = 0; i < self->options.layer_count; i++) {
+        const struct stage_unit *unit = self->blocks[i];
+        products += products_of(unit->matrices, MODEL_MATRICES);
+        if (unit->expert_count > 0)
+            products += self->config->expert_used_count *
+                        products_of(unit->matrices + model_expert(MODEL_MATRICES, 0), 3);
+    }
+    return products;
+}
+
 int stage_load(struct model *model, const struct stage_options *options,
     const struct stage *previous, stage_progress_fn *progress, void *progress_context,
     struct stage **ret_stage, struct base_error *err)
@@ -305,10 +350,12 @@ int stage_load(struct model *model, const struct stage_options *options,
     if (rc == BASE_OK)
         rc = load_units(self, previous, &state, err);
     tensor_pool_destroy(&state.pool);
-    if (rc == BASE_OK)
+    if (rc == BASE_OK) {
+        self->products_per_token = products_per_token(self);
         *ret_stage = self;
-    else
+    } else {
         stage_destroy(&self);
+    }
     return rc;
 }
 
@@ -325,7 +372,8 @@ void stage_destroy(struct stage **self_p)
     stage_unit_release(&self->head);
     kv_destroy(&self->kv);
     base_free(self->memory);
-    tensor_input_destroy(&self->input);
+    tensor_input_destroy(&self->outer);
+    tensor_input_destroy(&self->inner);
     base_free(self->frequencies);
     base_free(self);
     *self_p = NULL;

@@ -139,17 +139,46 @@ struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_
     };
 }
 
-static void prepare_floats(struct tensor_input *self, size_t token)
+uint32_t tensor_input_copies(const struct tensor_input *self)
 {
-    const float *x = self->x + token * self->column_count;
-    float *block = self->form_float + token * TENSOR_FLOAT_COLUMNS;
+    size_t copies = token_stride_of(self->token_count_max) / token_stride_of(1);
 
-    for (size_t i = 0; i < self->column_count; i += TENSOR_FLOAT_COLUMNS) {
-        size_t left = self->column_count - i;
-        memcpy(block, x + i,
-            (left < TENSOR_FLOAT_COLUMNS ? left : TENSOR_FLOAT_COLUMNS) * sizeof(float));
-        block += self->token_stride * TENSOR_FLOAT_COLUMNS;
-    }
+    return copies < UINT32_MAX ? (uint32_t)copies : UINT32_MAX;
+}
+
+static void move_on(struct tensor_input *self, size_t items)
+{
+    self->form_float += items * TENSOR_BLOCK_COLUMNS;
+    self->form_bf16 += items * TENSOR_BF16_PAIRS;
+    self->form_32.q += items * TENSOR_BLOCK_COLUMNS;
+    self->form_32.scale += items;
+    self->form_32.scaled_sum += items;
+    self->form_32.minus_sum += items;
+    self->form_256.q += items * TENSOR_BLOCK_COLUMNS;
+    self->form_256.scale += items / 8;
+    self->form_256.minus_sum_256 += items / 8;
+    self->form_256.start_32 += items * 2;
+    self->form_256.sums_16 += items;
+    self->form_256.sums_32 += items / 2;
+}
+
+struct tensor_input tensor_input_view(const struct tensor_activations *activations)
+{
+    struct tensor_input view = *activations->input;
+
+    base_assert(activations->token_count <= view.token_count_max);
+    base_assert(activations->column_count <= view.column_count_max);
+    base_assert(activations->copy == 0 || activations->token_count == 1);
+    base_assert(activations->copy < tensor_input_copies(activations->input));
+    view.x = activations->x;
+    view.token_count = activations->token_count;
+    view.column_count = activations->column_count;
+    view.token_stride = token_stride_of(activations->token_count);
+    view.forms = activations->forms;
+    /* A copy takes what one token needs of as many columns as there can be. */
+    size_t blocks = (view.column_count_max + TENSOR_BLOCK_COLUMNS - 1) / TENSOR_BLOCK_COLUMNS;
+    move_on(&view, activations->copy * view.token_stride * (blocks / 8 * 8));
+    return view;
 }
 
 /* Thirty-two columns; NaN stays NaN. */
@@ -167,13 +196,11 @@ static void round_to_bf16(const float x[static 32], uint32_t pairs[static 16])
         pairs[i] = bits[2 * i] >> 16 | (bits[2 * i + 1] & 0xffff0000u);
 }
 
-static void prepare_bf16(struct tensor_input *self, size_t token)
+static void prepare_bf16(
+    const struct tensor_input *self, const float *x, size_t count, uint32_t *block)
 {
-    const float *x = self->x + token * self->column_count;
-    uint32_t *block = self->form_bf16 + token * TENSOR_BF16_PAIRS;
-
-    for (size_t i = 0; i < self->column_count; i += 32) {
-        size_t left = self->column_count - i;
+    for (size_t i = 0; i < count; i += 32) {
+        size_t left = count - i;
         if (left < 32) {
             float rest[32] = {0};
             memcpy(rest, x + i, left * sizeof(float));
@@ -185,26 +212,61 @@ static void prepare_bf16(struct tensor_input *self, size_t token)
     }
 }
 
+static void prepare_floats(
+    const struct tensor_input *self, const float *x, size_t count, float *block)
+{
+    for (size_t i = 0; i < count; i += TENSOR_FLOAT_COLUMNS) {
+        size_t left = count - i;
+        memcpy(block, x + i,
+            (left < TENSOR_FLOAT_COLUMNS ? left : TENSOR_FLOAT_COLUMNS) * sizeof(float));
+        block += self->token_stride * TENSOR_FLOAT_COLUMNS;
+    }
+}
+
+/* Columns [first, first + count) of a token, first at the beginning of a block of every form. */
+static void prepare_columns(
+    const struct tensor_input *self, size_t token, size_t first, size_t count)
+{
+    const struct tensor_kernels *kernels = tensor_kernels_get();
+    const float *x = self->x + token * self->column_count + first;
+    struct tensor_input from = *self; /* at the first block and token */
+    size_t stride = self->token_stride;
+
+    move_on(&from, first / TENSOR_BLOCK_COLUMNS * stride);
+    if (self->forms & TENSOR_FORM_FLOAT)
+        prepare_floats(self, x, count, from.form_float + token * TENSOR_FLOAT_COLUMNS);
+    if (self->forms & TENSOR_FORM_BF16)
+        prepare_bf16(self, x, count, from.form_bf16 + token * TENSOR_BF16_PAIRS);
+    if (self->forms & TENSOR_FORM_32) {
+        struct tensor_form_32 form = tensor_form_32_at(&from, token);
+        kernels->quantize_32(x, count, stride, &form);
+    }
+    if (self->forms & TENSOR_FORM_256) {
+        struct tensor_form_256 form = tensor_form_256_at(&from, token);
+        kernels->quantize_256(x, count, stride, &form);
+    }
+}
+
+void tensor_activations_prepare(
+    const struct tensor_activations *self, size_t token, size_t first, size_t count)
+{
+    struct tensor_input view = tensor_input_view(self);
+    size_t unit =
+        (self->forms & TENSOR_FORM_256) != 0 ? TENSOR_SUPERBLOCK_COLUMNS : TENSOR_BLOCK_COLUMNS;
+
+    base_assert(first % unit == 0 && first + count <= self->column_count);
+    base_assert(count % unit == 0 || first + count == self->column_count);
+    prepare_columns(&view, token, first, count);
+}
+
 static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread_count)
 {
-    struct tensor_input *self = context;
-    const struct tensor_kernels *kernels = tensor_kernels_get();
+    const struct tensor_input *self = context;
     size_t first, last;
 
     tensor_split(self->token_count, thread_index, thread_count, &first, &last);
-    for (size_t t = first; t < last; t++) {
-        const float *x = self->x + t * self->column_count;
-        struct tensor_form_32 form_32 = tensor_form_32_at(self, t);
-        struct tensor_form_256 form_256 = tensor_form_256_at(self, t);
-        if (self->forms & TENSOR_FORM_FLOAT)
-            prepare_floats(self, t);
-        if (self->forms & TENSOR_FORM_BF16)
-            prepare_bf16(self, t);
-        if (self->forms & TENSOR_FORM_32)
-            kernels->quantize_32(x, self->column_count, self->token_stride, &form_32);
-        if (self->forms & TENSOR_FORM_256)
-            kernels->quantize_256(x, self->column_count, self->token_stride, &form_256);
-    }
+    for (size_t t = first; t < last; t++)
+        prepare_columns(self, t, 0, self->column_count);
 }
 
 void tensor_input_prepare_forms(struct tensor_input *self, const float *x, size_t token_count,

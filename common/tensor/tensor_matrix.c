@@ -224,20 +224,19 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
     }
 }
 
-static void multiply(void *context, uint32_t thread_index, uint32_t thread_count)
+/* Row groups [first, last). */
+static void multiply_groups(const struct product *self, size_t first, size_t last)
 {
-    const struct product *self = context;
     const struct tensor_matrix *w = self->w;
-    size_t first, last;
 
-    tensor_split(w->group_count, thread_index, thread_count, &first, &last);
+    if (first >= last)
+        return;
     if (w->rows != NULL && self->x->token_count > 1) {
         size_t row_last = last * TENSOR_ROW_GROUP;
         if (row_last > w->row_count)
             row_last = w->row_count;
-        if (first < last)
-            tensor_openblas_product(
-                w, self->x, first * TENSOR_ROW_GROUP, row_last, self->y, self->y_stride);
+        tensor_openblas_product(
+            w, self->x, first * TENSOR_ROW_GROUP, row_last, self->y, self->y_stride);
         return;
     }
     size_t panel = PANEL_BYTES / w->group_bytes / PANEL_GROUPS * PANEL_GROUPS;
@@ -257,6 +256,15 @@ static void multiply(void *context, uint32_t thread_index, uint32_t thread_count
     }
 }
 
+static void multiply_share(void *context, uint32_t thread_index, uint32_t thread_count)
+{
+    const struct product *self = context;
+    size_t first, last;
+
+    tensor_split(self->w->group_count, thread_index, thread_count, &first, &last);
+    multiply_groups(self, first, last);
+}
+
 void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,
     const struct tensor_input *x, float *y, size_t y_stride)
 {
@@ -265,7 +273,21 @@ void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,
     base_assert(x->column_count == w->column_count && y_stride >= w->row_count);
     base_assert((x->forms & tensor_form_of(w->type)) != 0);
     if (pool == NULL || x->token_count * w->row_count * w->column_count < PARALLEL_PRODUCTS)
-        multiply(&self, 0, 1);
+        multiply_share(&self, 0, 1);
     else
-        tensor_pool_run(pool, multiply, &self);
+        tensor_pool_run(pool, multiply_share, &self);
+}
+
+void tensor_matmul_rows(const struct tensor_matrix *w, const struct tensor_activations *x,
+    size_t row_first, size_t row_last, float *y, size_t y_stride)
+{
+    struct tensor_input view = tensor_input_view(x);
+    struct product self = {w, &view, y, y_stride};
+
+    base_assert(x->column_count == w->column_count && y_stride >= row_last);
+    base_assert((x->forms & tensor_form_of(w->type)) != 0);
+    base_assert(row_first % TENSOR_ROW_GROUP == 0 && row_last <= w->row_count);
+    base_assert(row_last % TENSOR_ROW_GROUP == 0 || row_last == w->row_count);
+    multiply_groups(
+        &self, row_first / TENSOR_ROW_GROUP, (row_last + TENSOR_ROW_GROUP - 1) / TENSOR_ROW_GROUP);
 }

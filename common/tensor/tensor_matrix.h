@@ -115,6 +115,34 @@ void tensor_input_prepare(struct tensor_input *self, const float *x, size_t toke
 void tensor_matmul(struct tensor_pool *pool, const struct tensor_matrix *w,
     const struct tensor_input *x, float *y, size_t y_stride);
 
+/*
+ * The same within a job that all threads of a pool are running: each prepares some tokens or
+ * columns and multiplies some rows, and barriers stand between (tensor_pool_barrier()). What is
+ * multiplied is a value that every thread has for itself, all with the same content but for copy.
+ */
+struct tensor_activations {
+    struct tensor_input
+        *input;         /* where the forms are kept; what it was prepared with is not seen */
+    const float *x;     /* [token_count, column_count] f32, borrowed */
+    size_t token_count; /* at most the input's, as column_count */
+    size_t column_count;
+    uint32_t forms;
+    /* A single token may be prepared more than once, by threads that multiply with their own copy
+     * and so need not wait for each other: below tensor_input_copies(). 0 for several tokens. */
+    uint32_t copy;
+};
+uint32_t tensor_input_copies(const struct tensor_input *self);
+
+/* Columns [first, first + count) of one token: first and count are multiples of 256 where the forms
+ * have TENSOR_FORM_256, of 32 otherwise, but for the end of the row. */
+void tensor_activations_prepare(
+    const struct tensor_activations *self, size_t token, size_t first, size_t count);
+
+/* y[t, o] for rows [row_first, row_last) of w, which begin with a group of TENSOR_ROW_GROUP, out of
+ * all tokens and columns; y and y_stride as for tensor_matmul(). */
+void tensor_matmul_rows(const struct tensor_matrix *w, const struct tensor_activations *x,
+    size_t row_first, size_t row_last, float *y, size_t y_stride);
+
 /* Name of the instruction set in use: "avx512-vnni", "avx2", "scalar". */
 const char *tensor_isa_name(void);
 

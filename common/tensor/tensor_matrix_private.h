@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+struct tensor_activations;
 struct tensor_pool;
 
 struct tensor_matrix {
@@ -35,6 +36,9 @@ struct tensor_input {
     struct tensor_form_32 form_32;
     struct tensor_form_256 form_256;
 };
+
+/* An input as it stands when these activations are prepared in it: borrowed arrays. */
+struct tensor_input tensor_input_view(const struct tensor_activations *activations);
 
 /* [*first, *last) of item_count items for one thread: sizes differ by one at most. */
 void tensor_split(

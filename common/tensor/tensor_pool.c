@@ -12,15 +12,19 @@
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 /*
  * A thread that waits looks for a while before it asks the kernel to wake it: within a step the
- * next job comes sooner; between steps the cores belong to other processes. How long it looks
- * follows what happened to it lately: twice as long after looking was enough, half as long after it
- * was not, so that threads without a core of their own soon stop to get in each other's way.
+ * next phase comes sooner; between steps the cores belong to other processes. How long it looks
+ * follows what happened to it lately: twice as long after what it waited for came soon, half as long
+ * after it did not, so that threads without a core of their own soon stop to get in each other's
+ * way. What came soon behind a sleep counts as well: a thread that stopped looking makes all others
+ * wait for its waking, and none would begin again.
  */
-#define SPIN_MAX            2000u /* about 50 us */
+#define SPIN_MAX            2000u   /* about 50 us */
+#define SOON_NS             200000u /* a look of that length, and a waking */
 #define SPIN_MIN            16u
 #define SPIN_OVERSUBSCRIBED 64u /* the longest, with more threads than cores */
 #define THREADS_MAX         256
@@ -75,19 +79,32 @@ static void spin_pause(void)
 #endif
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    (void)clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000u + (uint64_t)t.tv_nsec;
+}
+
+static void adjust_budget(bool soon)
+{
+    if (soon)
+        spin_budget = spin_budget < SPIN_MAX / 2 ? spin_budget * 2 : SPIN_MAX;
+    else
+        spin_budget = spin_budget / 2 > SPIN_MIN ? spin_budget / 2 : SPIN_MIN;
+}
+
 /* Looks until the word is no longer seen. False when the budget is spent. */
 static bool look(const struct signal_word *word, uint32_t seen, uint32_t spin_max)
 {
     uint32_t budget = spin_budget < spin_max ? spin_budget : spin_max;
 
     for (uint32_t i = 0; i < budget; i++) {
-        if (atomic_load_explicit(&word->value, memory_order_acquire) != seen) {
-            spin_budget = spin_budget < SPIN_MAX / 2 ? spin_budget * 2 : SPIN_MAX;
+        if (atomic_load_explicit(&word->value, memory_order_acquire) != seen)
             return true;
-        }
         spin_pause();
     }
-    spin_budget = spin_budget / 2 > SPIN_MIN ? spin_budget / 2 : SPIN_MIN;
     return false;
 }
 
@@ -97,12 +114,16 @@ static bool look(const struct signal_word *word, uint32_t seen, uint32_t spin_ma
  */
 static void wait_until_moved(struct signal_word *word, uint32_t seen, uint32_t spin_max)
 {
-    if (look(word, seen, spin_max))
+    if (look(word, seen, spin_max)) {
+        adjust_budget(true);
         return;
+    }
+    uint64_t start = now_ns();
     atomic_fetch_add(&word->sleeping_count, 1);
     while (atomic_load(&word->value) == seen)
         futex_wait(&word->value, seen);
     atomic_fetch_sub(&word->sleeping_count, 1);
+    adjust_budget(now_ns() - start < SOON_NS);
 }
 
 static void move(struct signal_word *word)
