@@ -1,6 +1,7 @@
 """What encryption costs: the same mesh on loopback TCP with keys and with --insecure, measured in turns.
 Usage: bench_secure.py [--pairs N] [--model FILE] [--workers N]; environment as in tests/integration.
-Prints one JSON line: tokens a second of decode and prefill, medians, and the medians of the paired ratios."""
+Prints one JSON line: tokens a second of decode and prefill, medians, and the cost (1 - the median of the
+paired ratios) with its 95 % bounds."""
 import argparse
 import json
 import pathlib
@@ -9,6 +10,7 @@ import sys
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'integration'))
 from mesh import MODEL, comma  # noqa: E402
+from pairs import ratio, take_pairs  # noqa: E402
 from secure_mesh import SecureMesh  # noqa: E402
 
 options = argparse.ArgumentParser()
@@ -35,14 +37,9 @@ with SecureMesh(options.workers, model=options.model) as secure, \
         SecureMesh(options.workers, insecure=True, model=options.model) as plain:
     result = {'pairs': options.pairs, 'workers': options.workers}
     for name, measure in (('decode', decode), ('prefill', prefill)):
-        rows = []
-        for mesh in (secure, plain):
-            measure(mesh)  # warm
-        for i in range(options.pairs):
-            order = (secure, plain) if i % 2 == 0 else (plain, secure)
-            speed = {mesh: measure(mesh) for mesh in order}
-            rows.append((speed[secure], speed[plain]))
+        rows = take_pairs(measure, secure, plain, options.pairs)
+        middle, low, high = ratio(rows)
         result[name] = {'encrypted_tokens_per_s': round(statistics.median(r[0] for r in rows), 1),
                         'plain_tokens_per_s': round(statistics.median(r[1] for r in rows), 1),
-                        'cost': round(1 - statistics.median(r[0] / r[1] for r in rows), 4)}
+                        'cost': round(1 - middle, 4), 'cost_low': round(1 - high, 4), 'cost_high': round(1 - low, 4)}
     print(json.dumps(result))
