@@ -283,11 +283,15 @@ static const uint8_t *values_after(
 static void pack_queries(const struct split *self, const struct tensor_attention_row *rows)
 {
     uint32_t dim = self->cache->layout.key_dim;
-    float *q = self->q;
 
-    for (uint32_t i = 0; i < dim; i++, q += TENSOR_ATTENTION_ROWS)
-        for (uint32_t r = 0; r < TENSOR_ATTENTION_ROWS; r++)
-            q[r] = r < self->row_count ? rows[r].q[i] : 0.0f;
+    if (self->row_count < TENSOR_ATTENTION_ROWS)
+        memset(self->q, 0, (size_t)dim * TENSOR_ATTENTION_ROWS * sizeof(float));
+    for (uint32_t r = 0; r < self->row_count; r++) {
+        const float *from = rows[r].q;
+        float *to = self->q + r;
+        for (uint32_t i = 0; i < dim; i++, to += TENSOR_ATTENTION_ROWS)
+            *to = from[i];
+    }
 }
 
 /* Sixteen positions that lie in several pages, side by side as in a large page. */
@@ -361,11 +365,8 @@ static void soften(const struct split *self, uint32_t row)
         return;
     if (cache->softcap > 0)
         tensor_softcap(scores, count, cache->softcap, scores);
-    float most = tensor_max(scores, count);
-    /* Only weights that overflow get here; the result is no number either way. */
-    most = isfinite(most) ? most : 0.0f;
-    *state_maximum(&cache->layout, state) = most;
-    *state_sum(&cache->layout, state) = tensor_exp_row(scores, count, most, scores);
+    *state_sum(&cache->layout, state) =
+        self->kernels->soften(scores, count, state_maximum(&cache->layout, state));
 }
 
 /* Adds the values of [first, end), counted from the split's start, to the rows from row on. */

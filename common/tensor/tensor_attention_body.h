@@ -15,6 +15,11 @@
 
 #if defined(__AVX512F__) && !defined(TENSOR_KEEP_LOOPS)
 #define ATTENTION_TABLE tensor_attention_avx512
+ALWAYS_INLINE LANES lanes_weight(LANES x, LANES p, LANES n, LANES t, float low)
+{
+    (void)t;
+    return _mm512_maskz_scalef_ps(_mm512_cmp_ps_mask(x, _mm512_set1_ps(low), _CMP_NLT_UQ), p, n);
+}
 ALWAYS_INLINE LANES lanes_load_s8(const uint8_t *p)
 {
     return _mm512_cvtepi32_ps(
@@ -29,6 +34,11 @@ ALWAYS_INLINE void lanes_store_f16(uint16_t *p, LANES a)
 #define EACH_ATTENTION_SHAPE(X) X(1, 4) X(2, 4) X(4, 4) X(6, 4) X(8, 2) X(12, 2)
 #elif defined(__AVX2__) && !defined(TENSOR_KEEP_LOOPS)
 #define ATTENTION_TABLE         tensor_attention_avx2
+ALWAYS_INLINE LANES lanes_weight(LANES x, LANES p, LANES n, LANES t, float low)
+{
+    (void)n;
+    return lanes_in_range(x, lanes_scale(p, t), low, INFINITY);
+}
 ALWAYS_INLINE LANES lanes_load_s8(const uint8_t *p)
 {
     __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
@@ -45,6 +55,11 @@ ALWAYS_INLINE void lanes_store_f16(uint16_t *p, LANES a)
 #define EACH_ATTENTION_SHAPE(X) X(1, 4) X(2, 2) X(4, 1)
 #else
 #define ATTENTION_TABLE         tensor_attention_scalar
+TENSOR_LANE_FUNCTION LANES lanes_weight(LANES x, LANES p, LANES n, LANES t, float low)
+{
+    (void)n;
+    return lanes_in_range(x, lanes_scale(p, t), low, INFINITY);
+}
 TENSOR_LANE_FUNCTION LANES lanes_load_s8(const uint8_t *p)
 {
     LANES r;
@@ -219,6 +234,37 @@ static void attention_values(const struct tensor_attention_values *args)
     }
 }
 
+/* lanes_exp() of what is at most 0, which saves a third of it; positive lanes may give anything. */
+ALWAYS_INLINE LANES lanes_exp_of_negative(LANES x)
+{
+    struct lanes_power e = lanes_power_of(x);
+
+    return lanes_weight(x, e.factor, e.exponent, e.bits, LANES_EXP_LOW);
+}
+
+static float attention_soften(float *scores, size_t count, float *ret_most)
+{
+    float most = max(scores, count);
+    LANES sum = lanes_set(0);
+    size_t i = 0;
+
+    /* Only weights that overflow get here; the result is no number either way. */
+    most = isfinite(most) ? most : 0.0f;
+    *ret_most = most;
+    for (; i + 16 <= count; i += 16) {
+        LANES e = lanes_exp_of_negative(lanes_sub(lanes_load(scores + i), lanes_set(most)));
+        lanes_store(scores + i, e);
+        sum = lanes_add(sum, e);
+    }
+    if (i < count) {
+        LANES rest = lanes_load_part(scores + i, count - i, -INFINITY);
+        LANES e = lanes_exp_of_negative(lanes_sub(rest, lanes_set(most)));
+        lanes_store_part(scores + i, e, count - i);
+        sum = lanes_add(sum, e);
+    }
+    return lanes_tree_sum(sum);
+}
+
 static void attention_blend(float *y, float a, const float *x, float b, size_t count)
 {
     LANES a_lanes = lanes_set(a), b_lanes = lanes_set(b);
@@ -259,6 +305,7 @@ static void attention_store_f16(const float *x, size_t count, uint16_t *y)
 const struct tensor_attention_kernels ATTENTION_TABLE = {
     .scores = attention_scores,
     .values = attention_values,
+    .soften = attention_soften,
     .blend = attention_blend,
     .multiply = attention_multiply,
     .store_f16 = attention_store_f16,

@@ -41,6 +41,8 @@ struct tensor_attention_values {
 struct tensor_attention_kernels {
     void (*scores)(const struct tensor_attention_scores *args);
     void (*values)(const struct tensor_attention_values *args);
+    /* Scores to exp(score - *ret_most), the largest; returns the sum over 16 lanes. */
+    float (*soften)(float *scores, size_t count, float *ret_most);
     /* y[i] = y[i] * a + x[i] * b, count a multiple of 16 */
     void (*blend)(float *y, float a, const float *x, float b, size_t count);
     /* y[i] = y[i] * x[i] */

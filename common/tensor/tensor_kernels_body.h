@@ -21,7 +21,7 @@
 #elif defined(__clang__)
 #define UNROLLED _Pragma("clang loop unroll(full)")
 #else
-#define UNROLLED _Pragma("GCC unroll 16")
+#define UNROLLED _Pragma("GCC unroll 32")
 #endif
 
 /* What a block of largest magnitude amax (as bits) is multiplied by, and what it then stands for:
@@ -128,13 +128,19 @@ static void axpy(float a, const float *x, size_t count, float *y)
     }
 }
 
+#define LANES_EXP_LOW -87.3f /* below, the result would be no normal number, and is 0 */
+
 /*
  * exp(x) = 2^n * exp(r), n the nearest integer to x / ln 2, r = x - n ln 2 in two parts. Adding
  * 1.5 * 2^23 rounds to an integer and leaves it in the low bits. The polynomial for
  * (exp(r) - 1 - r) / r^2 on |r| <= ln 2 / 2 is a least squares fit at Chebyshev nodes, weighted
  * by its share in the result; relative error of the whole below 2^-33 before rounding.
  */
-ALWAYS_INLINE LANES lanes_exp(LANES x)
+struct lanes_power {
+    LANES factor, exponent, bits; /* factor * 2^exponent, and the exponent in the low 9 bits */
+};
+
+ALWAYS_INLINE struct lanes_power lanes_power_of(LANES x)
 {
     static const float c[] = {
         0x1.9fca80p-13f, 0x1.6d96ecp-10f, 0x1.1111e2p-7f, 0x1.555480p-5f, 0x1.555554p-3f, 0.5f};
@@ -148,8 +154,14 @@ ALWAYS_INLINE LANES lanes_exp(LANES x)
     for (size_t i = 1; i < 6; i++)
         p = lanes_fma(p, r, lanes_set(c[i]));
     p = lanes_fma(p, lanes_mul(r, r), r);
-    p = lanes_add(p, lanes_set(1));
-    return lanes_in_range(x, lanes_scale(p, t), -87.3f, 0x1.62e42ep6f);
+    return (struct lanes_power){lanes_add(p, lanes_set(1)), n, t};
+}
+
+ALWAYS_INLINE LANES lanes_exp(LANES x)
+{
+    struct lanes_power e = lanes_power_of(x);
+
+    return lanes_in_range(x, lanes_scale(e.factor, e.bits), LANES_EXP_LOW, 0x1.62e42ep6f);
 }
 
 ALWAYS_INLINE LANES lanes_silu_mul(LANES gate, LANES up)
