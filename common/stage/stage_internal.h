@@ -77,7 +77,7 @@ struct stage_buffers {
     float *attention;         /* [T, head_count, head_dim] */
     float *gate;              /* [T, feed_forward_length] */
     float *up;                /* [T, feed_forward_length] */
-    float *cos_sin;           /* [rope_count, T, rotary_dim / 2, 2] */
+    float *cos_sin;           /* [rope_count, T, 2, rotary_dim] */
     float *partials;          /* [stage_attention_slots()] states, see tensor_attention.h */
     float *attention_scratch; /* [STAGE_THREADS_MAX]; touched by the threads there are, as own */
     float *own; /* [STAGE_THREADS_MAX, 2, embedding_length] x and normed of a single token */
@@ -265,7 +265,7 @@ void stage_experts(struct stage_run_context *run, const float *x);
 /* stage_rope.c */
 int stage_rope_init(struct stage *self, struct base_error *err);
 void stage_rope_angles(struct stage_run_context *run, uint32_t token);
-/* Of a token, for the rope of the layer at hand: [rotary_dim / 2, 2]. */
+/* Of a token, for the rope of the layer at hand: [2, rotary_dim]. */
 const float *stage_rope_token(const struct stage_run_context *run, uint32_t token);
 
 /* stage_heads.c: buffers.q, k and v out of outer: products, biases, norms, rotation; keys and

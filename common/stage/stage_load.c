@@ -111,7 +111,7 @@ static size_t carve_buffers(const struct model_config *config, const struct stag
     b.attention = carve(&c, heads, f);
     b.gate = carve(&c, tokens * config->feed_forward_length, f);
     b.up = carve(&c, tokens * config->feed_forward_length, f);
-    b.cos_sin = carve(&c, config->rope_count * tokens * config->rotary_dim, f);
+    b.cos_sin = carve(&c, config->rope_count * tokens * 2 * config->rotary_dim, f);
     b.tokens = carve(&c, tokens, sizeof(*b.tokens));
     if (options->has_head) {
         b.rows = carve(&c, tokens, sizeof(*b.rows));

@@ -6,6 +6,7 @@
 #include "base_alloc.h"
 #include "base_err.h"
 #include "gguf.h"
+#include "tensor_ops.h"
 #include <math.h>
 
 #define PI 3.14159265358979323846
@@ -101,11 +102,11 @@ void stage_rope_angles(struct stage_run_context *run, uint32_t token)
     for (uint32_t r = 0; r < self->config->rope_count; r++) {
         size_t row = (size_t)r * self->options.batch_tokens_max + token;
         double amplitude = (double)self->config->ropes[r].amplitude;
-        float *cos_sin = self->buffers.cos_sin + row * dim;
+        float *cos_sin = self->buffers.cos_sin + row * 2 * dim;
         for (uint32_t i = 0; i < dim / 2; i++) {
             double angle = position * (double)self->frequencies[r * (dim / 2) + i];
-            cos_sin[2 * i] = (float)(cos(angle) * amplitude);
-            cos_sin[2 * i + 1] = (float)(sin(angle) * amplitude);
+            tensor_rope_angle(cos_sin, dim, self->config->family->rope_adjacent, i,
+                (float)(cos(angle) * amplitude), (float)(sin(angle) * amplitude));
         }
     }
 }
@@ -115,5 +116,5 @@ const float *stage_rope_token(const struct stage_run_context *run, uint32_t toke
     const struct stage *self = run->stage;
     size_t row = (size_t)run->description->rope * self->options.batch_tokens_max + token;
 
-    return self->buffers.cos_sin + row * self->config->rotary_dim;
+    return self->buffers.cos_sin + row * 2 * self->config->rotary_dim;
 }

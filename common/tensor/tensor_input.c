@@ -224,26 +224,23 @@ static void prepare_floats(
 }
 
 /* Columns [first, first + count) of a token, first at the beginning of a block of every form. */
-static void prepare_columns(
-    const struct tensor_input *self, size_t token, size_t first, size_t count)
+static void prepare_columns(struct tensor_input view, size_t token, size_t first, size_t count)
 {
     const struct tensor_kernels *kernels = tensor_kernels_get();
-    const float *x = self->x + token * self->column_count + first;
-    struct tensor_input from = *self; /* at the first block and token */
-    size_t stride = self->token_stride;
+    const float *x = view.x + token * view.column_count + first;
 
-    move_on(&from, first / TENSOR_BLOCK_COLUMNS * stride);
-    if (self->forms & TENSOR_FORM_FLOAT)
-        prepare_floats(self, x, count, from.form_float + token * TENSOR_FLOAT_COLUMNS);
-    if (self->forms & TENSOR_FORM_BF16)
-        prepare_bf16(self, x, count, from.form_bf16 + token * TENSOR_BF16_PAIRS);
-    if (self->forms & TENSOR_FORM_32) {
-        struct tensor_form_32 form = tensor_form_32_at(&from, token);
-        kernels->quantize_32(x, count, stride, &form);
+    move_on(&view, first / TENSOR_BLOCK_COLUMNS * view.token_stride);
+    if (view.forms & TENSOR_FORM_FLOAT)
+        prepare_floats(&view, x, count, view.form_float + token * TENSOR_FLOAT_COLUMNS);
+    if (view.forms & TENSOR_FORM_BF16)
+        prepare_bf16(&view, x, count, view.form_bf16 + token * TENSOR_BF16_PAIRS);
+    if (view.forms & TENSOR_FORM_32) {
+        struct tensor_form_32 form = tensor_form_32_at(&view, token);
+        kernels->quantize_32(x, count, view.token_stride, &form);
     }
-    if (self->forms & TENSOR_FORM_256) {
-        struct tensor_form_256 form = tensor_form_256_at(&from, token);
-        kernels->quantize_256(x, count, stride, &form);
+    if (view.forms & TENSOR_FORM_256) {
+        struct tensor_form_256 form = tensor_form_256_at(&view, token);
+        kernels->quantize_256(x, count, view.token_stride, &form);
     }
 }
 
@@ -256,7 +253,7 @@ void tensor_activations_prepare(
 
     base_assert(first % unit == 0 && first + count <= self->column_count);
     base_assert(count % unit == 0 || first + count == self->column_count);
-    prepare_columns(&view, token, first, count);
+    prepare_columns(view, token, first, count);
 }
 
 static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread_count)
@@ -266,7 +263,7 @@ static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread
 
     tensor_split(self->token_count, thread_index, thread_count, &first, &last);
     for (size_t t = first; t < last; t++)
-        prepare_columns(self, t, 0, self->column_count);
+        prepare_columns(*self, t, 0, self->column_count);
 }
 
 void tensor_input_prepare_forms(struct tensor_input *self, const float *x, size_t token_count,

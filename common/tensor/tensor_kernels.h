@@ -166,6 +166,11 @@ struct tensor_kernels {
         const struct tensor_form_256 *form);
     float (*dot)(const float *a, const float *b, size_t count);
     void (*axpy)(float a, const float *x, size_t count, float *y);
+    void (*add)(const float *x, size_t count, float *y);
+    /* y[i] = x[i] * factor * weight[i], from the left; weight may be NULL, y may be x. */
+    void (*scale)(const float *x, float factor, const float *weight, size_t count, float *y);
+    /* One head, with cos_sin as tensor_rope() has it. */
+    void (*rope)(float *x, size_t rotary_dim, const float *cos_sin, bool adjacent);
     void (*silu_mul)(const float *gate, const float *up, size_t count, float *y);
     float (*max)(const float *x, size_t count);
     /* y[i] = exp(x[i] - shift); returns the sum over 16 lanes. y may be x, or NULL. */

@@ -85,6 +85,11 @@ INLINE LANES lanes_fma(LANES a, LANES b, LANES c)
     return (LANES){_mm256_fmadd_ps(a.low, b.low, c.low), _mm256_fmadd_ps(a.high, b.high, c.high)};
 }
 
+INLINE LANES lanes_swap_pairs(LANES a)
+{
+    return (LANES){_mm256_permute_ps(a.low, 0xb1), _mm256_permute_ps(a.high, 0xb1)};
+}
+
 INLINE LANES lanes_max(LANES a, LANES b)
 {
     return (LANES){_mm256_max_ps(a.low, b.low), _mm256_max_ps(a.high, b.high)};

@@ -75,6 +75,11 @@ INLINE LANES lanes_fma(LANES a, LANES b, LANES c)
     return _mm512_fmadd_ps(a, b, c);
 }
 
+INLINE LANES lanes_swap_pairs(LANES a)
+{
+    return _mm512_permute_ps(a, 0xb1);
+}
+
 INLINE LANES lanes_max(LANES a, LANES b)
 {
     return _mm512_max_ps(a, b);

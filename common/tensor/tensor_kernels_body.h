@@ -128,6 +128,84 @@ static void axpy(float a, const float *x, size_t count, float *y)
     }
 }
 
+static void add(const float *x, size_t count, float *y)
+{
+    size_t i = 0;
+
+    for (; i + 16 <= count; i += 16)
+        lanes_store(y + i, lanes_add(lanes_load(y + i), lanes_load(x + i)));
+    if (i < count) {
+        LANES y_rest = lanes_load_part(y + i, count - i, 0);
+        lanes_store_part(y + i, lanes_add(y_rest, lanes_load_part(x + i, count - i, 0)), count - i);
+    }
+}
+
+static void scale(const float *x, float factor, const float *weight, size_t count, float *y)
+{
+    LANES factors = lanes_set(factor);
+    size_t i = 0;
+
+    for (; i + 16 <= count; i += 16) {
+        LANES scaled = lanes_mul(lanes_load(x + i), factors);
+        lanes_store(y + i, weight == NULL ? scaled : lanes_mul(scaled, lanes_load(weight + i)));
+    }
+    if (i < count) {
+        LANES scaled = lanes_mul(lanes_load_part(x + i, count - i, 0), factors);
+        if (weight != NULL)
+            scaled = lanes_mul(scaled, lanes_load_part(weight + i, count - i, 0));
+        lanes_store_part(y + i, scaled, count - i);
+    }
+}
+
+/* x * cosine + other * sine: a product and a sum each, as the sine of a pair's first has its sign. */
+ALWAYS_INLINE LANES lanes_turn(LANES x, LANES cosine, LANES other, LANES sine)
+{
+    return lanes_add(lanes_mul(x, cosine), lanes_mul(other, sine));
+}
+
+static void rope_halves(float *x, size_t half, const float *cosine, const float *sine)
+{
+    size_t i = 0;
+
+    for (; i + 16 <= half; i += 16) {
+        LANES low = lanes_load(x + i), high = lanes_load(x + half + i);
+        lanes_store(x + i, lanes_turn(low, lanes_load(cosine + i), high, lanes_load(sine + i)));
+        lanes_store(x + half + i,
+            lanes_turn(high, lanes_load(cosine + half + i), low, lanes_load(sine + half + i)));
+    }
+    if (i < half) {
+        size_t rest = half - i;
+        LANES low = lanes_load_part(x + i, rest, 0);
+        LANES high = lanes_load_part(x + half + i, rest, 0);
+        LANES c = lanes_load_part(cosine + i, rest, 0), s = lanes_load_part(sine + i, rest, 0);
+        lanes_store_part(x + i, lanes_turn(low, c, high, s), rest);
+        c = lanes_load_part(cosine + half + i, rest, 0);
+        s = lanes_load_part(sine + half + i, rest, 0);
+        lanes_store_part(x + half + i, lanes_turn(high, c, low, s), rest);
+    }
+}
+
+static void rope(float *x, size_t rotary_dim, const float *cos_sin, bool adjacent)
+{
+    const float *sine = cos_sin + rotary_dim;
+    size_t i = 0;
+
+    if (!adjacent) {
+        rope_halves(x, rotary_dim / 2, cos_sin, sine);
+        return;
+    }
+    for (; i + 16 <= rotary_dim; i += 16) {
+        LANES a = lanes_load(x + i), b = lanes_swap_pairs(a);
+        lanes_store(x + i, lanes_turn(a, lanes_load(cos_sin + i), b, lanes_load(sine + i)));
+    }
+    if (i < rotary_dim) {
+        size_t rest = rotary_dim - i;
+        LANES a = lanes_load_part(x + i, rest, 0), b = lanes_swap_pairs(a);
+        LANES c = lanes_load_part(cos_sin + i, rest, 0), s = lanes_load_part(sine + i, rest, 0);
+        lanes_store_part(x + i, lanes_turn(a, c, b, s), rest);
+    }
+}
+
 #define LANES_EXP_LOW -87.3f /* below, the result would be no normal number, and is 0 */
 
 /*
@@ -226,6 +304,9 @@ const struct tensor_kernels TENSOR_TABLE = {
     .quantize_256 = quantize_256,
     .dot = dot,
     .axpy = axpy,
+    .add = add,
+    .scale = scale,
+    .rope = rope,
     .silu_mul = silu_mul,
     .max = max,
     .exp_shifted = exp_shifted,

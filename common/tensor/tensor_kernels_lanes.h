@@ -107,6 +107,14 @@ TENSOR_LANE_FUNCTION LANES lanes_fma(LANES a, LANES b, LANES c)
     return c;
 }
 
+/* Lanes 2j and 2j + 1 change places. */
+TENSOR_LANE_FUNCTION LANES lanes_swap_pairs(LANES a)
+{
+    LANES r;
+    TENSOR_EACH_LANE r.f[j] = a.f[j ^ 1];
+    return r;
+}
+
 /* a > b ? a : b, so b where one is NaN */
 TENSOR_LANE_FUNCTION LANES lanes_max(LANES a, LANES b)
 {

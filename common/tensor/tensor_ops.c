@@ -9,8 +9,7 @@ void tensor_rms_norm(const float *x, const float *weight, size_t count, float ep
     float mean = tensor_dot(x, x, count) / (float)count;
     float factor = 1.0f / sqrtf(mean + epsilon);
 
-    for (size_t i = 0; i < count; i++)
-        y[i] = x[i] * factor * weight[i];
+    tensor_kernels_get()->scale(x, factor, weight, count, y);
 }
 
 /* Sum over 16 lanes, as a dot product's. */
@@ -34,20 +33,18 @@ void tensor_layer_norm(
     for (size_t i = 0; i < count; i++)
         y[i] = x[i] - mean;
     float factor = 1.0f / sqrtf(tensor_dot(y, y, count) / (float)count + epsilon);
-    for (size_t i = 0; i < count; i++)
-        y[i] = y[i] * factor * weight[i] + bias[i];
+    tensor_kernels_get()->scale(y, factor, weight, count, y);
+    tensor_add(bias, count, y);
 }
 
 void tensor_scale(const float *x, size_t count, float factor, float *y)
 {
-    for (size_t i = 0; i < count; i++)
-        y[i] = x[i] * factor;
+    tensor_kernels_get()->scale(x, factor, NULL, count, y);
 }
 
 void tensor_add(const float *x, size_t count, float *y)
 {
-    for (size_t i = 0; i < count; i++)
-        y[i] += x[i];
+    tensor_kernels_get()->add(x, count, y);
 }
 
 void tensor_silu_mul(const float *gate, const float *up, size_t count, float *y)
@@ -142,22 +139,24 @@ void tensor_axpy(float a, const float *x, size_t count, float *y)
 }
 
 void tensor_rope(float *x, size_t head_count, size_t head_dim, size_t rotary_dim,
-    const float *cos_sin, int adjacent)
+    const float *cos_sin, bool adjacent)
 {
-    size_t pair_count = rotary_dim / 2;
-    size_t first_step = adjacent ? 2 : 1;
-    size_t second = adjacent ? 1 : pair_count;
+    const struct tensor_kernels *kernels = tensor_kernels_get();
 
     base_assert(rotary_dim <= head_dim && rotary_dim % 2 == 0);
-    for (size_t head = 0; head < head_count; head++, x += head_dim) {
-        for (size_t i = 0; i < pair_count; i++) {
-            float *a = x + i * first_step;
-            float cosine = cos_sin[2 * i], sine = cos_sin[2 * i + 1];
-            float a0 = a[0], a1 = a[second];
-            a[0] = a0 * cosine - a1 * sine;
-            a[second] = a0 * sine + a1 * cosine;
-        }
-    }
+    for (size_t head = 0; head < head_count; head++)
+        kernels->rope(x + head * head_dim, rotary_dim, cos_sin, adjacent);
+}
+
+void tensor_rope_angle(
+    float *cos_sin, size_t rotary_dim, bool adjacent, size_t pair, float cosine, float sine)
+{
+    size_t first = adjacent ? 2 * pair : pair;
+    size_t second = first + (adjacent ? 1 : rotary_dim / 2);
+
+    cos_sin[first] = cos_sin[second] = cosine;
+    cos_sin[rotary_dim + first] = -sine;
+    cos_sin[rotary_dim + second] = sine;
 }
 
 /* A number that orders (value, index) as tensor_top() wants: larger is better. */

@@ -6,6 +6,7 @@
 #ifndef TENSOR_OPS_H
 #define TENSOR_OPS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -52,11 +53,15 @@ void tensor_axpy(float a, const float *x, size_t count, float *y);
 /*
  * Rotary embedding in place on one token's heads.
  *   x         [head_count, head_dim] f32
- *   cos_sin   [rotary_dim / 2, 2] f32: cos and sin of this position's angles
+ *   cos_sin   [2, rotary_dim] f32 for this position: of each element its pair's cosine, then its
+ *             pair's sine, negative for the first of a pair; see tensor_rope_angle()
  * adjacent: pairs (2i, 2i+1); else pairs (i, i + rotary_dim / 2). Dims >= rotary_dim pass.
  */
 void tensor_rope(float *x, size_t head_count, size_t head_dim, size_t rotary_dim,
-    const float *cos_sin, int adjacent);
+    const float *cos_sin, bool adjacent);
+/* Puts the cosine and sine of one pair, below rotary_dim / 2, into cos_sin. */
+void tensor_rope_angle(
+    float *cos_sin, size_t rotary_dim, bool adjacent, size_t pair, float cosine, float sine);
 
 /* The top_count largest of x, descending, lower index first on ties.
  *   x [count] f32;  ret_index, ret_value [top_count];  top_count <= count. NaN sorts last. */

@@ -64,6 +64,32 @@ static void compare_ops(const struct tensor_kernels *table, const float *a, cons
     }
 }
 
+static void compare_elementwise(const struct tensor_kernels *table, const float *a, const float *b)
+{
+    const struct tensor_kernels *scalar = &tensor_kernels_scalar;
+    float expected[COUNT_MAX], got[COUNT_MAX];
+
+    memcpy(expected, b, sizeof(expected));
+    memcpy(got, b, sizeof(got));
+    for (size_t count = 0; count <= COUNT_MAX; count++) {
+        scalar->add(a, count, expected);
+        table->add(a, count, got);
+        cr_assert(sample_same_bits(expected, got, COUNT_MAX), "%s add %zu", table->name, count);
+        scalar->scale(a, 0.7f, b, count, expected);
+        table->scale(a, 0.7f, b, count, got);
+        cr_assert(sample_same_bits(expected, got, COUNT_MAX), "%s scale %zu", table->name, count);
+        scalar->scale(a, 0.7f, NULL, count, expected);
+        table->scale(a, 0.7f, NULL, count, got);
+        cr_assert(sample_same_bits(expected, got, COUNT_MAX), "%s scale %zu", table->name, count);
+    }
+    for (size_t dim = 0; dim <= COUNT_MAX / 2; dim += 2)
+        for (int adjacent = 0; adjacent < 2; adjacent++) {
+            scalar->rope(expected, dim, b, adjacent == 1);
+            table->rope(got, dim, b, adjacent == 1);
+            cr_assert(sample_same_bits(expected, got, COUNT_MAX), "%s rope %zu", table->name, dim);
+        }
+}
+
 Test(tensor_kernels, tables_agree_on_sums_and_functions)
 {
     float a[COUNT_MAX], b[COUNT_MAX];
@@ -73,7 +99,7 @@ Test(tensor_kernels, tables_agree_on_sums_and_functions)
         fill(seed, seed % 2 == 0, a);
         fill(seed + 100, seed % 3 == 0, b);
         for (size_t t = 0; t < table_count; t++)
-            compare_ops(tables[t], a, b);
+            compare_ops(tables[t], a, b), compare_elementwise(tables[t], a, b);
     }
 }
 

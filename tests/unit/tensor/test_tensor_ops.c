@@ -151,12 +151,13 @@ Test(tensor_ops, max_log_sum_exp_and_exp_row)
 Test(tensor_ops, rope_turns_pairs)
 {
     /* Two heads of six, four rotary: angles 90 degrees and 0.5. */
-    const float cos_sin[] = {0, 1, cosf(0.5f), sinf(0.5f)};
-    float x[12], y[12];
+    float cos_sin[8], x[12], y[12];
 
     for (size_t i = 0; i < 12; i++)
         x[i] = y[i] = (float)(i + 1);
-    tensor_rope(y, 2, 6, 4, cos_sin, 1);
+    tensor_rope_angle(cos_sin, 4, true, 0, 0, 1);
+    tensor_rope_angle(cos_sin, 4, true, 1, cosf(0.5f), sinf(0.5f));
+    tensor_rope(y, 2, 6, 4, cos_sin, true);
     for (size_t head = 0; head < 12; head += 6) {
         cr_assert(y[head] == -x[head + 1] && y[head + 1] == x[head]);
         float expected = x[head + 2] * cosf(0.5f) - x[head + 3] * sinf(0.5f);
@@ -166,7 +167,9 @@ Test(tensor_ops, rope_turns_pairs)
         cr_assert(y[head + 4] == x[head + 4] && y[head + 5] == x[head + 5]);
     }
     memcpy(y, x, sizeof(x));
-    tensor_rope(y, 2, 6, 4, cos_sin, 0);
+    tensor_rope_angle(cos_sin, 4, false, 0, 0, 1);
+    tensor_rope_angle(cos_sin, 4, false, 1, cosf(0.5f), sinf(0.5f));
+    tensor_rope(y, 2, 6, 4, cos_sin, false);
     for (size_t head = 0; head < 12; head += 6) {
         cr_assert(y[head] == -x[head + 2] && y[head + 2] == x[head]);
         float expected = x[head + 1] * cosf(0.5f) - x[head + 3] * sinf(0.5f);
