@@ -15,8 +15,8 @@ struct kv {
     struct tensor_attention_layout layout; /* of one head in one page */
     uint8_t *memory;
     size_t bytes;
-    size_t page_bytes;  /* one page of one layer, all heads */
-    size_t layer_bytes; /* all pages of one layer */
+    size_t head_bytes;  /* all pages of one head of a layer */
+    size_t layer_bytes; /* all heads of one layer */
 };
 
 static struct kv_options completed(const struct kv_options *options)
@@ -82,8 +82,8 @@ int kv_new(const struct kv_options *options, struct kv **ret_kv, struct base_err
     self->options = completed(options);
     self->layout = layout;
     self->bytes = (size_t)bytes;
-    self->page_bytes = layout.bytes * options->kv_head_count;
-    self->layer_bytes = self->page_bytes * options->page_count;
+    self->head_bytes = layout.bytes * options->page_count;
+    self->layer_bytes = self->head_bytes * options->kv_head_count;
     /* No reservation: most of it may never be written, and the coordinator has counted it. */
     void *memory = mmap(NULL, self->bytes, PROT_READ | PROT_WRITE,
         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
@@ -124,8 +124,8 @@ static uint8_t *head_page(
 
     base_assert(layer < o->layer_count && page < o->page_count && kv_head < o->kv_head_count &&
                 slot < o->page_tokens);
-    return self->memory + layer * self->layer_bytes + page * self->page_bytes +
-           kv_head * self->layout.bytes;
+    return self->memory + layer * self->layer_bytes + kv_head * self->head_bytes +
+           page * self->layout.bytes;
 }
 
 void kv_write(struct kv *self, uint32_t layer, uint32_t kv_head, uint32_t page, uint32_t slot,
@@ -144,5 +144,5 @@ struct tensor_attention_cache kv_view(const struct kv *self, uint32_t layer, uin
 {
     return (struct tensor_attention_cache){.layout = self->layout,
         .memory = head_page(self, layer, kv_head, 0, 0),
-        .page_bytes = self->page_bytes};
+        .page_bytes = self->layout.bytes};
 }

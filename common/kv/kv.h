@@ -4,11 +4,11 @@
  * router hands out page ids). All of it is one mapping made at start: memory is touched when a
  * page is first written, and nothing is allocated afterwards.
  *
- * Layout per layer: [page_count, kv_head_count] pieces of one head as tensor_attention.h lays them
- * out, so that one head's positions of a page are contiguous.
+ * Layout per layer: [kv_head_count, page_count] pieces of one head as tensor_attention.h lays them
+ * out. Threads go through the pages of one head, so neighbouring page ids share memory pages.
  *
  * Different threads may write different heads, or different positions, and read what was written
- * before. Sixteen neighbouring positions of a head share cache lines: threads that write them at
+ * before. Up to 32 neighbouring positions of a head share cache lines: threads that write them at
  * the same time are slow.
  */
 #ifndef KV_H

@@ -10,10 +10,11 @@
 #include <math.h>
 #include <string.h>
 
-#define LANES_OF_KEYS  16u /* positions side by side */
+#define PANEL          32u /* positions of keys, or elements of values, side by side */
 #define SECTION_BYTES  64u /* each part of a page begins at a multiple */
 #define STATE_EXTRA    16u /* floats behind the values of a state: maximum, sum, and room */
-#define GATHERED_BYTES ((size_t)LANES_OF_KEYS * sizeof(float)) /* for each element of a key */
+#define GATHERED_BYTES ((size_t)GROUP * sizeof(float)) /* for each element of a key */
+#define GROUP          16u /* positions, or elements, that the kernels take together */
 
 static const struct tensor_attention_kernels *kernels_get(void)
 {
@@ -98,27 +99,57 @@ int tensor_attention_layout_init(struct tensor_attention_layout *self, uint32_t 
     return BASE_OK;
 }
 
+static uint32_t key_panel(const struct tensor_attention_layout *layout)
+{
+    return layout->page_tokens < PANEL ? layout->page_tokens : PANEL;
+}
+
 /* Element i of the key in a slot. */
 static size_t key_offset(const struct tensor_attention_layout *layout, uint32_t slot, size_t i)
 {
-    uint32_t wide = layout->page_tokens < LANES_OF_KEYS ? layout->page_tokens : LANES_OF_KEYS;
+    uint32_t wide = key_panel(layout);
 
     return (((size_t)(slot / wide) * layout->key_dim + i) * wide + slot % wide) *
            layout->element_bytes;
 }
 
-static size_t key_step(const struct tensor_attention_layout *layout)
+/* Element i of the value in a slot; those of a panel lie behind each other. */
+static size_t value_offset(const struct tensor_attention_layout *layout, uint32_t slot, size_t i)
 {
-    return (layout->page_tokens < LANES_OF_KEYS ? layout->page_tokens : LANES_OF_KEYS) *
-           layout->element_bytes;
+    size_t first = i / PANEL * PANEL, left = layout->value_stride - first;
+
+    return layout->values +
+           (first * layout->page_tokens + slot * (left < PANEL ? left : PANEL) + i - first) *
+               layout->element_bytes;
 }
 
-static size_t value_offset(const struct tensor_attention_layout *layout, uint32_t slot)
+static size_t value_panel_bytes(const struct tensor_attention_layout *layout)
 {
-    return layout->values + (size_t)slot * layout->value_stride * layout->element_bytes;
+    return (size_t)PANEL * layout->page_tokens * layout->element_bytes;
 }
 
-/* x [count] to y with step bytes from element to element. */
+/* What codes are made with, and what they then stand for. */
+struct int8_scale {
+    float scale, inverse;
+};
+
+/* With an infinity or a NaN inside the scale is NaN, and so is all that it scales. */
+static struct int8_scale int8_scale_of(const float *x, size_t count)
+{
+    float most = 0;
+    bool finite = true;
+
+    for (size_t i = 0; i < count; i++) {
+        finite = finite && isfinite(x[i]);
+        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
+    }
+    if (!finite)
+        return (struct int8_scale){NAN, 0};
+    if (most < 0x1p-120f) /* the division would overflow */
+        return (struct int8_scale){0, 0};
+    return (struct int8_scale){most / 127.0f, 127.0f / most};
+}
+
 static void store_f16(const float *x, size_t count, uint8_t *y, size_t step)
 {
     uint16_t halves[64];
@@ -131,53 +162,42 @@ static void store_f16(const float *x, size_t count, uint8_t *y, size_t step)
     }
 }
 
-/* Returns the scale. With an infinity or a NaN inside that is NaN, and so is all that it scales. */
-static float store_int8(const float *x, size_t count, uint8_t *y, size_t step)
+/* x [count] to y with step bytes from element to element. */
+static void store_elements(
+    uint32_t type, float inverse, const float *x, size_t count, uint8_t *y, size_t step)
 {
-    float most = 0;
-    bool finite = true;
-
-    for (size_t i = 0; i < count; i++) {
-        finite = finite && isfinite(x[i]);
-        most = fabsf(x[i]) > most ? fabsf(x[i]) : most;
-    }
-    /* Below, the division would overflow. */
-    float inverse = finite && most >= 0x1p-120f ? 127.0f / most : 0.0f;
-    for (size_t i = 0; i < count; i++, y += step)
-        *y = inverse > 0 ? (uint8_t)(int8_t)lrintf(x[i] * inverse) : 0;
-    if (!finite)
-        return NAN;
-    return inverse > 0 ? most / 127.0f : 0.0f;
-}
-
-static void store_f32(const float *x, size_t count, uint8_t *y, size_t step)
-{
-    for (size_t i = 0; i < count; i++, y += step)
-        memcpy(y, &x[i], sizeof(x[i]));
+    if (type == TENSOR_F16)
+        store_f16(x, count, y, step);
+    else if (type == TENSOR_F32)
+        for (size_t i = 0; i < count; i++, y += step)
+            memcpy(y, &x[i], sizeof(x[i]));
+    else
+        for (size_t i = 0; i < count; i++, y += step)
+            *y = inverse > 0 ? (uint8_t)(int8_t)lrintf(x[i] * inverse) : 0;
 }
 
 void tensor_attention_store(const struct tensor_attention_layout *layout, uint8_t *page,
     uint32_t slot, const float *k, const float *v)
 {
-    uint8_t *key = page + key_offset(layout, slot, 0);
-    uint8_t *value = page + value_offset(layout, slot);
-    size_t step = key_step(layout), bytes = layout->element_bytes;
+    size_t bytes = layout->element_bytes;
+    struct int8_scale key = {0}, value = {0};
 
     base_assert(slot < layout->page_tokens);
-    if (layout->type == TENSOR_F16) {
-        store_f16(k, layout->key_dim, key, step);
-        store_f16(v, layout->value_dim, value, bytes);
-    } else if (layout->type == TENSOR_F32) {
-        store_f32(k, layout->key_dim, key, step);
-        store_f32(v, layout->value_dim, value, bytes);
-    } else {
-        base_store_f32(page + layout->key_scales + slot * sizeof(float),
-            store_int8(k, layout->key_dim, key, step));
-        base_store_f32(page + layout->value_scales + slot * sizeof(float),
-            store_int8(v, layout->value_dim, value, bytes));
+    if (layout->type == TENSOR_Q8_0) {
+        key = int8_scale_of(k, layout->key_dim);
+        value = int8_scale_of(v, layout->value_dim);
+        base_store_f32(page + layout->key_scales + slot * sizeof(float), key.scale);
+        base_store_f32(page + layout->value_scales + slot * sizeof(float), value.scale);
     }
-    memset(
-        value + layout->value_dim * bytes, 0, (layout->value_stride - layout->value_dim) * bytes);
+    store_elements(layout->type, key.inverse, k, layout->key_dim,
+        page + key_offset(layout, slot, 0), key_panel(layout) * bytes);
+    for (uint32_t i = 0; i < layout->value_dim; i += PANEL) {
+        uint32_t left = layout->value_dim - i, count = left < PANEL ? left : PANEL;
+        store_elements(
+            layout->type, value.inverse, v + i, count, page + value_offset(layout, slot, i), bytes);
+    }
+    for (uint32_t i = layout->value_dim; i < layout->value_stride; i++)
+        memset(page + value_offset(layout, slot, i), 0, bytes);
 }
 
 static float element_of(const struct tensor_attention_layout *layout, const uint8_t *p, float scale)
@@ -202,8 +222,7 @@ void tensor_attention_load(const struct tensor_attention_layout *layout, const u
     for (size_t i = 0; i < layout->key_dim; i++)
         k[i] = element_of(layout, page + key_offset(layout, slot, i), key_scale);
     for (size_t i = 0; i < layout->value_dim; i++)
-        v[i] = element_of(
-            layout, page + value_offset(layout, slot) + i * layout->element_bytes, value_scale);
+        v[i] = element_of(layout, page + value_offset(layout, slot, i), value_scale);
 }
 
 size_t tensor_attention_state_floats(const struct tensor_attention_layout *layout)
@@ -221,11 +240,21 @@ static float *state_sum(const struct tensor_attention_layout *layout, float *sta
     return state + layout->value_stride + 1;
 }
 
-/* Scratch: scores, packed queries, and one gathered group of keys with its scales. */
+static size_t query_floats(const struct tensor_attention_layout *layout)
+{
+    return ((size_t)layout->key_dim + GROUP - 1) / GROUP * GROUP * TENSOR_ATTENTION_ROWS;
+}
+
+static bool gathers(const struct tensor_attention_layout *layout)
+{
+    return layout->page_tokens < GROUP;
+}
+
+/* Scratch: scores, packed queries, and for small pages a gathered group of keys with its scales. */
 size_t tensor_attention_scratch_floats(const struct tensor_attention_layout *layout)
 {
-    return (size_t)TENSOR_ATTENTION_ROWS * TENSOR_ATTENTION_STRIDE +
-           ((size_t)TENSOR_ATTENTION_ROWS + LANES_OF_KEYS) * layout->key_dim + 2 * LANES_OF_KEYS;
+    return (size_t)TENSOR_ATTENTION_ROWS * TENSOR_ATTENTION_STRIDE + query_floats(layout) +
+           (gathers(layout) ? GROUP * ((size_t)layout->key_dim + 1) : 0);
 }
 
 void tensor_attention_begin(const struct tensor_attention_layout *layout, float *state)
@@ -244,7 +273,7 @@ struct split {
     uint32_t row_count;
     float *states; /* [TENSOR_ATTENTION_ROWS, state_floats] */
     float *scores; /* [TENSOR_ATTENTION_ROWS, TENSOR_ATTENTION_STRIDE] */
-    float *q;      /* [key_dim, TENSOR_ATTENTION_ROWS] */
+    float *q;      /* [key_dim / GROUP, TENSOR_ATTENTION_ROWS, GROUP] */
     float *gathered;
 };
 
@@ -280,21 +309,23 @@ static const uint8_t *values_after(
            (next < start + TENSOR_ATTENTION_SPLIT ? cache->layout.values : 0);
 }
 
+/* Elements of one row that the kernels use one after the other share a cache line. */
 static void pack_queries(const struct split *self, const struct tensor_attention_row *rows)
 {
-    uint32_t dim = self->cache->layout.key_dim;
+    size_t dim = self->cache->layout.key_dim;
 
     if (self->row_count < TENSOR_ATTENTION_ROWS)
-        memset(self->q, 0, (size_t)dim * TENSOR_ATTENTION_ROWS * sizeof(float));
+        memset(self->q, 0, query_floats(&self->cache->layout) * sizeof(float));
     for (uint32_t r = 0; r < self->row_count; r++) {
-        const float *from = rows[r].q;
-        float *to = self->q + r;
-        for (uint32_t i = 0; i < dim; i++, to += TENSOR_ATTENTION_ROWS)
-            *to = from[i];
+        float *to = self->q + (size_t)r * GROUP;
+        size_t i = 0;
+        for (; i + GROUP <= dim; i += GROUP, to += TENSOR_ATTENTION_ROWS * GROUP)
+            memcpy(to, rows[r].q + i, GROUP * sizeof(float));
+        memcpy(to, rows[r].q + i, (dim - i) * sizeof(float));
     }
 }
 
-/* Sixteen positions that lie in several pages, side by side as in a large page. */
+/* A group of positions that lie in several pages, side by side as in a large page. */
 static void gather_keys(const struct split *self, uint32_t position, float *ret_scales)
 {
     const struct tensor_attention_layout *layout = &self->cache->layout;
@@ -302,7 +333,7 @@ static void gather_keys(const struct split *self, uint32_t position, float *ret_
     size_t bytes = layout->element_bytes;
 
     memset(to, 0, layout->key_dim * GATHERED_BYTES);
-    for (uint32_t lane = 0; lane < LANES_OF_KEYS; lane++) {
+    for (uint32_t lane = 0; lane < GROUP; lane++) {
         uint32_t at = position + lane;
         ret_scales[lane] = 0;
         if (at >= self->cache->position_count)
@@ -310,8 +341,7 @@ static void gather_keys(const struct split *self, uint32_t position, float *ret_
         const uint8_t *page = page_of(self->cache, at);
         uint32_t slot = at % layout->page_tokens;
         for (size_t i = 0; i < layout->key_dim; i++)
-            memcpy(
-                to + (i * LANES_OF_KEYS + lane) * bytes, page + key_offset(layout, slot, i), bytes);
+            memcpy(to + (i * GROUP + lane) * bytes, page + key_offset(layout, slot, i), bytes);
         if (layout->type == TENSOR_Q8_0)
             ret_scales[lane] = base_load_f32(page + layout->key_scales + slot * sizeof(float));
     }
@@ -322,34 +352,33 @@ static void score(const struct split *self, uint32_t first, uint32_t end)
 {
     const struct tensor_attention_cache *cache = self->cache;
     const struct tensor_attention_layout *layout = &cache->layout;
-    bool gathers = layout->page_tokens < LANES_OF_KEYS;
-    uint32_t at = first / LANES_OF_KEYS * LANES_OF_KEYS;
+    uint32_t page_tokens = gathers(layout) ? GROUP : layout->page_tokens;
+    uint32_t at = first / GROUP * GROUP;
     struct tensor_attention_scores args = {.type = layout->type,
+        .panel_groups = page_tokens < PANEL ? 1 : PANEL / GROUP,
         .dim = layout->key_dim,
         .q = self->q,
         .row_count = self->row_count,
         .scale = cache->scale};
 
     while (at < end) {
-        uint32_t position = self->start + at;
-        uint32_t slot = position % layout->page_tokens;
-        uint32_t room = gathers ? LANES_OF_KEYS : layout->page_tokens - slot;
-        uint32_t count = end - at < room ? end - at : room;
-        args.group_count = (count + LANES_OF_KEYS - 1) / LANES_OF_KEYS;
+        uint32_t position = self->start + at, slot = position % page_tokens;
+        uint32_t room = page_tokens - slot, count = end - at < room ? end - at : room;
+        args.group_first = slot / GROUP;
+        args.group_count = (count + GROUP - 1) / GROUP;
         args.scores = self->scores + at;
-        if (gathers) {
-            float *scales = self->gathered + (size_t)layout->key_dim * LANES_OF_KEYS;
-            gather_keys(self, position, scales);
+        if (gathers(layout)) {
+            float *scales = self->gathered + (size_t)layout->key_dim * GROUP;
+            gather_keys(self, position - slot, scales);
             args.keys = args.next = (const uint8_t *)self->gathered;
-            args.scales = scales;
+            args.scales = scales + slot;
         } else {
-            const uint8_t *page = page_of(cache, position);
-            args.keys = page + key_offset(layout, slot, 0);
-            args.next = keys_after(cache, self->start, position) + key_offset(layout, slot, 0);
-            args.scales = (const float *)(const void *)(page + layout->key_scales) + slot;
+            args.keys = page_of(cache, position);
+            args.next = keys_after(cache, self->start, position);
+            args.scales = (const float *)(const void *)(args.keys + layout->key_scales) + slot;
         }
         self->kernels->scores(&args);
-        at += (uint32_t)args.group_count * LANES_OF_KEYS;
+        at += (uint32_t)args.group_count * GROUP;
     }
 }
 
@@ -376,7 +405,8 @@ static void add_values(
     const struct tensor_attention_cache *cache = self->cache;
     const struct tensor_attention_layout *layout = &cache->layout;
     struct tensor_attention_values args = {.type = layout->type,
-        .vector_count = layout->value_stride / 16,
+        .panel_bytes = value_panel_bytes(layout),
+        .vector_count = layout->value_stride / GROUP,
         .row_count = row_count,
         .sum_stride = tensor_attention_state_floats(layout)};
 
@@ -384,12 +414,11 @@ static void add_values(
     for (uint32_t at = first; at < end; at += (uint32_t)args.count) {
         uint32_t slot = (self->start + at) % layout->page_tokens;
         uint32_t room = layout->page_tokens - slot;
-        const uint8_t *page = page_of(cache, self->start + at);
+        args.slot = slot;
         args.count = end - at < room ? end - at : room;
         args.weights = self->scores + (size_t)row * TENSOR_ATTENTION_STRIDE + at;
-        args.values = page + value_offset(layout, slot);
-        args.next = values_after(cache, self->start, self->start + at) +
-                    value_offset(layout, slot) - layout->values;
+        args.values = page_of(cache, self->start + at) + layout->values;
+        args.next = values_after(cache, self->start, self->start + at);
         self->kernels->values(&args);
     }
 }
@@ -445,7 +474,7 @@ void tensor_attention_split(const struct tensor_attention_cache *cache,
 
     base_assert(row_count >= 1 && row_count <= TENSOR_ATTENTION_ROWS);
     self.q = self.scores + (size_t)TENSOR_ATTENTION_ROWS * TENSOR_ATTENTION_STRIDE;
-    self.gathered = self.q + (size_t)TENSOR_ATTENTION_ROWS * cache->layout.key_dim;
+    self.gathered = self.q + query_floats(&cache->layout);
     for (uint32_t r = 0; r < TENSOR_ATTENTION_ROWS; r++) {
         tensor_attention_begin(
             &cache->layout, states + r * tensor_attention_state_floats(&cache->layout));

@@ -12,9 +12,11 @@
  *   merge     splits in ascending order, each scaled to the common maximum so far
  * The split has a fixed length, so that parts may be computed anywhere and give the same bits.
  *
- * A page of one head, page_tokens a power of two, W = min(16, page_tokens):
+ * A page of one head, page_tokens a power of two, W = min(32, page_tokens):
  *   keys    [page_tokens / W][key_dim][W]: W positions side by side, so that no sum crosses lanes
- *   values  [page_tokens][value_stride], value_stride = value_dim rounded up to 16, zeros behind
+ *   values  [value_stride / 32][page_tokens][32]: 32 elements side by side, or 16 in the last
+ *           panel; value_stride = value_dim rounded up to 16, zeros behind
+ * (so that what is read one after the other fills whole cache lines one after the other)
  * in f32, f16, or int8 (TENSOR_Q8_0) with one f32 scale (largest magnitude / 127) for each key and
  * each value of a position. f16 is rounded to the nearest even; what is beyond its range becomes
  * the largest f16, so that it stays a number.
@@ -35,7 +37,7 @@ struct tensor_attention_layout {
     uint32_t page_tokens;
     uint32_t key_dim;
     uint32_t value_dim;
-    uint32_t value_stride; /* elements from one value to the next */
+    uint32_t value_stride; /* value_dim and the zeros behind */
     uint32_t element_bytes;
     size_t key_scales;   /* f32 [page_tokens], int8 only, as the other */
     size_t values;       /* keys are at 0 */
@@ -56,7 +58,7 @@ int tensor_attention_layout_init(struct tensor_attention_layout *self, uint32_t 
 
 /* Stores one position in a slot of a page, or reads it back as f32.
  *   page  [layout.bytes], 4-byte aligned; k [key_dim], v [value_dim] f32
- * Different threads may store different slots, but 16 slots of a page share cache lines. */
+ * Different threads may store different slots, but 32 slots of a page share cache lines. */
 void tensor_attention_store(const struct tensor_attention_layout *layout, uint8_t *page,
     uint32_t slot, const float *k, const float *v);
 void tensor_attention_load(const struct tensor_attention_layout *layout, const uint8_t *page,

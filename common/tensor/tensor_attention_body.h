@@ -88,38 +88,62 @@ ALWAYS_INLINE LANES load_elements(const uint8_t *p, const uint32_t type)
     return lanes_load_s8(p);
 }
 
+/* Two vectors lie side by side in a panel; where a block is wider than one, it begins with a panel. */
+ALWAYS_INLINE size_t panel_offset(
+    size_t vector, const size_t b, const size_t block, size_t panel_bytes, const size_t step)
+{
+    if (block == 1)
+        return vector / 2 * panel_bytes + vector % 2 * step;
+    return (vector / 2 + b / 2) * panel_bytes + b % 2 * step;
+}
+
+ALWAYS_INLINE void prefetch_row(const uint8_t *p, const size_t bytes)
+{
+    UNROLLED
+    for (size_t line = 0; line < bytes; line += 64)
+        __builtin_prefetch(p + line, 0, 2);
+}
+
+/* sum[r][b] = fma(elements[b], factors[r * factor_stride], sum[r][b]) */
+ALWAYS_INLINE void add_products(LANES *sum, const LANES *elements, const float *factors,
+    const size_t factor_stride, const size_t row_count, const size_t block)
+{
+    UNROLLED
+    for (size_t r = 0; r < row_count; r++) {
+        LANES one = lanes_set(factors[r * factor_stride]);
+        UNROLLED
+        for (size_t b = 0; b < block; b++)
+            sum[r * block + b] = lanes_fma(elements[b], one, sum[r * block + b]);
+    }
+}
+
 /* row_count rows times block groups of 16 positions, all sums in registers. */
 ALWAYS_INLINE void score_block(const struct tensor_attention_scores *a, size_t group, size_t row,
     const size_t row_count, const size_t block, const uint32_t type)
 {
-    const size_t step = 16 * element_bytes(type), dim = a->dim;
-    const uint8_t *keys = a->keys + group * dim * step;
-    const uint8_t *next = a->next + group * dim * step;
-    const float *q = a->q + row;
+    const size_t step = 16 * element_bytes(type), panel_bytes = a->dim * 2 * step;
+    const size_t width = block > 1 ? 2 * step : a->panel_groups * step;
+    const float *q = a->q + row * 16;
     LANES sum[ATTENTION_SUMS];
 
     UNROLLED
     for (size_t n = 0; n < row_count * block; n++)
         sum[n] = lanes_set(0);
-    for (size_t i = 0; i < dim; i++, q += ROWS) {
+    for (size_t i = 0; i < a->dim; i++) {
         LANES k[4];
         UNROLLED
-        for (size_t b = 0; b < block; b++)
-            k[b] = load_elements(keys + (b * dim + i) * step, type);
-        UNROLLED
-        for (size_t line = 0; line < block * step; line += 64)
-            __builtin_prefetch(next + i * block * step + line, 0, 2);
-        UNROLLED
-        for (size_t r = 0; r < row_count; r++) {
-            LANES one = lanes_set(q[r]);
-            UNROLLED
-            for (size_t b = 0; b < block; b++)
-                sum[r * block + b] = lanes_fma(k[b], one, sum[r * block + b]);
+        for (size_t b = 0; b < block; b++) {
+            size_t offset = i * width + panel_offset(group, b, block, panel_bytes, step);
+            k[b] = load_elements(a->keys + offset, type);
+            if (b % 2 == 0)
+                prefetch_row(a->next + offset, block == 1 ? step : 2 * step);
         }
+        add_products(sum, k, q, 16, row_count, block);
+        q += i % 16 == 15 ? ROWS * 16 - 15 : 1;
     }
     UNROLLED
     for (size_t n = 0; n < row_count * block; n++) {
-        size_t column = (group + n % block) * 16;
+        size_t column = (group - a->group_first + n % block) * 16;
         if (type == TENSOR_Q8_0)
             sum[n] = lanes_mul(sum[n], lanes_load(a->scales + column));
         lanes_store(a->scores + (row + n / block) * STRIDE + column,
@@ -131,54 +155,54 @@ ALWAYS_INLINE void score_block(const struct tensor_attention_scores *a, size_t g
 ALWAYS_INLINE void value_block(const struct tensor_attention_values *a, size_t vector, size_t row,
     const size_t row_count, const size_t block, const uint32_t type)
 {
-    const size_t step = 16 * element_bytes(type), stride = a->vector_count * step;
-    const uint8_t *values = a->values + vector * step;
-    const uint8_t *next = a->next + vector * step;
+    const size_t step = 16 * element_bytes(type);
+    const size_t width = block > 1 || (vector | 1) < a->vector_count ? 2 * step : step;
     const float *weights = a->weights + row * STRIDE;
     float *sums = a->sums + row * a->sum_stride + vector * 16;
+    size_t at = a->slot * width;
     LANES sum[ATTENTION_SUMS];
 
     UNROLLED
     for (size_t n = 0; n < row_count * block; n++)
         sum[n] = lanes_load(sums + n / block * a->sum_stride + n % block * 16);
-    for (size_t j = 0; j < a->count; j++) {
+    for (size_t j = 0; j < a->count; j++, at += width) {
         LANES v[4];
         UNROLLED
-        for (size_t b = 0; b < block; b++)
-            v[b] = load_elements(values + j * stride + b * step, type);
-        UNROLLED
-        for (size_t line = 0; line < block * step; line += 64)
-            __builtin_prefetch(next + j * stride + line, 0, 2);
-        UNROLLED
-        for (size_t r = 0; r < row_count; r++) {
-            LANES one = lanes_set(weights[r * STRIDE + j]);
-            UNROLLED
-            for (size_t b = 0; b < block; b++)
-                sum[r * block + b] = lanes_fma(v[b], one, sum[r * block + b]);
+        for (size_t b = 0; b < block; b++) {
+            size_t offset = at + panel_offset(vector, b, block, a->panel_bytes, step);
+            v[b] = load_elements(a->values + offset, type);
+            if (b % 2 == 0)
+                prefetch_row(a->next + offset, block == 1 ? step : 2 * step);
         }
+        add_products(sum, v, weights + j, STRIDE, row_count, block);
     }
     UNROLLED
     for (size_t n = 0; n < row_count * block; n++)
         lanes_store(sums + n / block * a->sum_stride + n % block * 16, sum[n]);
 }
 
-/* One function for each type and shape: whole blocks, then what is left one by one. */
+/* One function for each type and shape: whole blocks, then whole panels, then what is left. */
+#define ATTENTION_BLOCKS(what, first, end, row, rows, block, type)                                 \
+    do {                                                                                           \
+        size_t at = first;                                                                         \
+        if (at % 2 == 1 && at < (end) && (block) > 1)                                              \
+            what(a, at++, row, rows, 1, type);                                                     \
+        for (; at + (block) <= (end); at += (block))                                               \
+            what(a, at, row, rows, block, type);                                                   \
+        for (; (block) > 2 && at + 2 <= (end); at += 2)                                            \
+            what(a, at, row, rows, (block) > 1 ? 2 : 1, type);                                     \
+        for (; at < (end); at++)                                                                   \
+            what(a, at, row, rows, 1, type);                                                       \
+    } while (0)
 #define ATTENTION_FUNCTIONS(suffix, rows, block, type)                                             \
     static void scores_##suffix##_##rows(const struct tensor_attention_scores *a, size_t row)      \
     {                                                                                              \
-        size_t group = 0;                                                                          \
-        for (; group + (block) <= a->group_count; group += (block))                                \
-            score_block(a, group, row, rows, block, type);                                         \
-        for (; group < a->group_count; group++)                                                    \
-            score_block(a, group, row, rows, 1, type);                                             \
+        ATTENTION_BLOCKS(                                                                          \
+            score_block, a->group_first, a->group_first + a->group_count, row, rows, block, type); \
     }                                                                                              \
     static void values_##suffix##_##rows(const struct tensor_attention_values *a, size_t row)      \
     {                                                                                              \
-        size_t vector = 0;                                                                         \
-        for (; vector + (block) <= a->vector_count; vector += (block))                             \
-            value_block(a, vector, row, rows, block, type);                                        \
-        for (; vector < a->vector_count; vector++)                                                 \
-            value_block(a, vector, row, rows, 1, type);                                            \
+        ATTENTION_BLOCKS(value_block, 0, a->vector_count, row, rows, block, type);                 \
     }
 #define ATTENTION_F32(rows, block)  ATTENTION_FUNCTIONS(f32, rows, block, TENSOR_F32)
 #define ATTENTION_F16(rows, block)  ATTENTION_FUNCTIONS(f16, rows, block, TENSOR_F16)

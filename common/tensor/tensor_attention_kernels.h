@@ -13,12 +13,14 @@
 /* Scores of group_count groups of 16 positions that lie behind each other in one page. */
 struct tensor_attention_scores {
     uint32_t type;
-    const uint8_t *keys; /* [group_count][dim][16] */
+    const uint8_t *keys; /* of the page: [panel][dim][panel_groups][16] */
+    const uint8_t *next; /* what will be read after it, laid out alike; brought close */
     const float *scales; /* [group_count * 16], int8 only */
-    const uint8_t *next; /* what will be read after it, as long as it; brought close */
+    size_t panel_groups; /* 2, or 1 where the page has one group */
+    size_t group_first;  /* within the page */
     size_t group_count;
     size_t dim;
-    const float *q; /* [dim][TENSOR_ATTENTION_ROWS], rows behind row_count are zero */
+    const float *q; /* [dim / 16][TENSOR_ATTENTION_ROWS][16], rows behind row_count are zero */
     size_t row_count;
     float scale;
     float *scores; /* [TENSOR_ATTENTION_ROWS][TENSOR_ATTENTION_STRIDE], column of the first */
@@ -27,10 +29,13 @@ struct tensor_attention_scores {
 /* sums[r][i] = fma(values[j][i], weights[r][j], sums[r][i]) for j in turn. */
 struct tensor_attention_values {
     uint32_t type;
-    const uint8_t *values; /* [count][vector_count * 16] */
-    const uint8_t *next;   /* as above */
+    const uint8_t
+        *values; /* of the page: [panel][page_tokens][2][16]; the last panel may be [1][16] */
+    const uint8_t *next; /* as above */
+    size_t panel_bytes;
+    size_t slot; /* of the first value */
     size_t count;
-    size_t vector_count;
+    size_t vector_count;  /* of 16 elements */
     const float *weights; /* [row][TENSOR_ATTENTION_STRIDE], column of the first */
     size_t row_count;
     float *sums; /* [row][sum_stride] */
