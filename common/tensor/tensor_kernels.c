@@ -26,6 +26,8 @@ tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES] = {
     TENSOR_EACH_TYPE(PRODUCT_OF, scalar)};
 #ifdef TENSOR_WITH_X86
 tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES] = {TENSOR_EACH_TYPE(PRODUCT_OF, avx2)};
+tensor_product_fn *const tensor_products_avxvnni[TENSOR_TYPES] = {
+    TENSOR_EACH_PLAIN_TYPE(PRODUCT_OF, avx2) TENSOR_EACH_QUANTISED_TYPE(PRODUCT_OF, avxvnni)};
 tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES] = {
     TENSOR_EACH_TYPE(PRODUCT_OF, avx512)};
 #endif
@@ -38,6 +40,14 @@ static bool has_avx2(void)
     /* The compiler's AVX2 test includes that the system saves the wide registers. */
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") &&
            __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C) != 0;
+}
+
+/* Leaf 7, subleaf 1, bit 4 of eax. */
+static bool has_avxvnni(void)
+{
+    unsigned int a, b, c, d;
+
+    return has_avx2() && __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a >> 4 & 1) != 0;
 }
 
 static bool has_avx512(void)
@@ -121,6 +131,8 @@ static const struct tensor_kernels *find(const char *isa)
 #ifdef TENSOR_WITH_X86
     if (strcmp(isa, "avx2") == 0 && has_avx2())
         return &tensor_kernels_avx2;
+    if (strcmp(isa, "avxvnni") == 0 && has_avxvnni())
+        return &tensor_kernels_avxvnni;
     if (strcmp(isa, "avx512") == 0 && has_avx512())
         return &tensor_kernels_avx512;
 #endif
@@ -129,7 +141,7 @@ static const struct tensor_kernels *find(const char *isa)
 
 static const struct tensor_kernels *choose(void)
 {
-    static const char *const best_first[] = {"avx512", "avx2", "scalar"};
+    static const char *const best_first[] = {"avx512", "avxvnni", "avx2", "scalar"};
     const char *wish = getenv("LAYERMESH_ISA");
     const struct tensor_kernels *table = wish == NULL ? NULL : find(wish);
 

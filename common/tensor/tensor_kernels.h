@@ -104,10 +104,8 @@ struct tensor_tile {
 
 typedef void tensor_product_fn(const struct tensor_tile *tile);
 
-#define TENSOR_EACH_TYPE(X, isa)                                                                   \
-    X(isa, F32)                                                                                    \
-    X(isa, F16)                                                                                    \
-    X(isa, BF16)                                                                                   \
+#define TENSOR_EACH_PLAIN_TYPE(X, isa) X(isa, F32) X(isa, F16) X(isa, BF16)
+#define TENSOR_EACH_QUANTISED_TYPE(X, isa)                                                         \
     X(isa, Q8_0)                                                                                   \
     X(isa, Q4_0)                                                                                   \
     X(isa, Q4_1)                                                                                   \
@@ -121,6 +119,7 @@ typedef void tensor_product_fn(const struct tensor_tile *tile);
     X(isa, IQ4_NL)                                                                                 \
     X(isa, IQ4_XS)                                                                                 \
     X(isa, MXFP4)
+#define TENSOR_EACH_TYPE(X, isa) TENSOR_EACH_PLAIN_TYPE(X, isa) TENSOR_EACH_QUANTISED_TYPE(X, isa)
 #define TENSOR_DECLARE_PRODUCT(isa, type)                                                          \
     void tensor_product_##isa##_##type(const struct tensor_tile *tile);
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, scalar)
@@ -129,6 +128,7 @@ void tensor_product_scalar_BF16_exact(const struct tensor_tile *tile);
 extern tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES]; /* NULL: no such type */
 #ifdef TENSOR_WITH_X86
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx2)
+TENSOR_EACH_QUANTISED_TYPE(TENSOR_DECLARE_PRODUCT, avxvnni)
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx512)
 void tensor_product_avx2_BF16_exact(const struct tensor_tile *tile);
 void tensor_product_avx512_BF16_exact(const struct tensor_tile *tile);
@@ -137,6 +137,7 @@ void tensor_product_avx512_native_BF16(const struct tensor_tile *tile);
 void tensor_product_avx512_fma_BF16(const struct tensor_tile *tile);
 double tensor_peak_avx512_bf16(uint32_t steps);
 extern tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES];
+extern tensor_product_fn *const tensor_products_avxvnni[TENSOR_TYPES];
 extern tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES];
 #endif
 
@@ -150,6 +151,7 @@ struct tensor_peaks {
 extern const struct tensor_peaks tensor_peaks_scalar;
 #ifdef TENSOR_WITH_X86
 extern const struct tensor_peaks tensor_peaks_avx2;
+extern const struct tensor_peaks tensor_peaks_avxvnni;
 extern const struct tensor_peaks tensor_peaks_avx512;
 #endif
 
@@ -180,6 +182,7 @@ struct tensor_kernels {
 extern const struct tensor_kernels tensor_kernels_scalar;
 #ifdef TENSOR_WITH_X86
 extern const struct tensor_kernels tensor_kernels_avx2;
+extern const struct tensor_kernels tensor_kernels_avxvnni;
 extern const struct tensor_kernels tensor_kernels_avx512;
 #endif
 
@@ -187,7 +190,7 @@ extern const struct tensor_kernels tensor_kernels_avx512;
  * processor has it. Chosen once. Thread-safe. */
 const struct tensor_kernels *tensor_kernels_get(void);
 
-/* For tests: "scalar", "avx2", "avx512"; NULL goes back to the choice of tensor_kernels_get().
+/* For tests: "scalar", "avx2", "avxvnni", "avx512"; NULL goes back to the choice of tensor_kernels_get().
  * False, and no change, when the processor or the build lacks it. No products may run. */
 bool tensor_kernels_use(const char *isa);
 

@@ -10,7 +10,7 @@
 #define TENSOR_PEAKS              tensor_peaks_avx2
 #define TENSOR_PRODUCT_BF16_EXACT tensor_product_avx2_BF16_exact
 #define TENSOR_TABLE_NAME         "avx2"
-#define TENSOR_TOKEN_TILE         4
+#define TENSOR_TOKEN_TILE         6
 
 struct tensor_lanes {
     __m256 low, high;
@@ -167,3 +167,13 @@ INLINE int32_t lanes_store_s8(int8_t *p, LANES a)
 }
 
 #include "tensor_attention_body.h"
+
+/* The same lanes with the products of AVX-VNNI. */
+const struct tensor_kernels tensor_kernels_avxvnni = {
+    .name = "avx-vnni",
+    .token_tile = TENSOR_TOKEN_TILE,
+    .products = tensor_products_avxvnni,
+    .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,
+    .peaks = &tensor_peaks_avxvnni,
+    TENSOR_LANE_FUNCTIONS,
+};

@@ -294,22 +294,19 @@ static float exp_shifted(const float *x, size_t count, float shift, float *y)
     return lanes_tree_sum(sum);
 }
 
+/* What other tables of these lanes have too. */
+#define TENSOR_LANE_FUNCTIONS                                                                      \
+    .quantize_32 = quantize_32, .quantize_256 = quantize_256, .dot = dot, .axpy = axpy,            \
+    .add = add, .scale = scale, .rope = rope, .silu_mul = silu_mul, .max = max,                    \
+    .exp_shifted = exp_shifted
+
 const struct tensor_kernels TENSOR_TABLE = {
     .name = TENSOR_TABLE_NAME,
     .token_tile = TENSOR_TOKEN_TILE,
     .products = TENSOR_PRODUCTS,
     .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,
     .peaks = &TENSOR_PEAKS,
-    .quantize_32 = quantize_32,
-    .quantize_256 = quantize_256,
-    .dot = dot,
-    .axpy = axpy,
-    .add = add,
-    .scale = scale,
-    .rope = rope,
-    .silu_mul = silu_mul,
-    .max = max,
-    .exp_shifted = exp_shifted,
+    TENSOR_LANE_FUNCTIONS,
 };
 
 #endif

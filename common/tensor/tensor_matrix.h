@@ -15,8 +15,8 @@
  *   BF16: x is rounded to bfloat16, to nearest even; for pairs of columns 2i, 2i + 1, ascending:
  *     acc = fma(w[o, 2i + 1], x[t, 2i + 1], acc), then the same for 2i; subnormals, given or
  *     computed, count as zero: what vdpbf16ps does
- * Every kernel (scalar, AVX2, AVX-512) gives these bits (only the payload and sign of a NaN are
- * free); LAYERMESH_ISA=scalar|avx2|avx512 picks one, if the processor has it.
+ * Every kernel (scalar, AVX2, AVX-VNNI, AVX-512) gives these bits (only the payload and sign of a
+ * NaN are free); LAYERMESH_ISA=scalar|avx2|avxvnni|avx512 picks one, if the processor has it.
  */
 #ifndef TENSOR_MATRIX_H
 #define TENSOR_MATRIX_H
@@ -143,7 +143,7 @@ void tensor_activations_prepare(
 void tensor_matmul_rows(const struct tensor_matrix *w, const struct tensor_activations *x,
     size_t row_first, size_t row_last, float *y, size_t y_stride);
 
-/* Name of the instruction set in use: "avx512-vnni", "avx2", "scalar". */
+/* Name of the instruction set in use: "avx512-vnni", "avx-vnni", "avx2", "scalar". */
 const char *tensor_isa_name(void);
 
 /* What this machine does, for placement: runs for about duration_ms on the pool.

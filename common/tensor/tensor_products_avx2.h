@@ -9,10 +9,8 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-#define TENSOR_TOKEN_TILE         4
-#define TENSOR_SCALES_CODES       false
-#define TENSOR_PEAKS              tensor_peaks_avx2
-#define TENSOR_PRODUCT_NAME(type) tensor_product_avx2_##type
+#define TENSOR_TOKEN_TILE   6
+#define TENSOR_SCALES_CODES false
 
 struct product_floats {
     __m256 low, high;
@@ -124,6 +122,11 @@ INLINE INTS ints_set(const int32_t *p)
     return (INTS){_mm256_set1_epi32(*p), _mm256_set1_epi32(*p)};
 }
 
+INLINE void ints_put_away(INTS *sums)
+{
+    __asm__("" : "+m"(*sums));
+}
+
 INLINE INTS ints_load_u8(const uint8_t *p)
 {
     return (INTS){_mm256_cvtepu8_epi32(load_8(p)), _mm256_cvtepu8_epi32(load_8(p + 8))};
@@ -175,27 +178,22 @@ INLINE INTS ints_shift_right_signed(INTS a, const int bits)
     return (INTS){_mm256_srai_epi32(a.low, bits), _mm256_srai_epi32(a.high, bits)};
 }
 
-/* Codes of eight bits are signed here: there is no offset. */
-INLINE INTS ints_offset_128(INTS start)
-{
-    (void)start;
-    return ints_zero();
-}
-
 INLINE INTS ints_start_scaled(const int32_t *minus_sum)
 {
     return ints_set(minus_sum);
 }
 
-INLINE CODES codes_load_bytes(const uint8_t *p)
+/* Loads what may have been loaded before: there are too few registers to keep it. */
+INLINE __m256i load_again(const uint8_t *p)
 {
-    return (CODES){load_32(p), load_32(p + 32)};
+    __m256i r;
+    __asm__ volatile("vmovdqu %1, %0" : "=x"(r) : "m"(*(const __m256i_u *)(const void *)p));
+    return r;
 }
 
-INLINE CODES codes_signed(CODES a)
+INLINE CODES codes_load_bytes(const uint8_t *p)
 {
-    __m256i offset = _mm256_set1_epi8(-128);
-    return (CODES){_mm256_xor_si256(a.low, offset), _mm256_xor_si256(a.high, offset)};
+    return (CODES){load_again(p), load_again(p + 32)};
 }
 
 INLINE __m256i shift_16(__m256i a, const int right)
@@ -218,13 +216,6 @@ INLINE CODES codes_merge(CODES a, CODES b, const int shift, const int mask)
     return (CODES){_mm256_or_si256(a.low, field.low), _mm256_or_si256(a.high, field.high)};
 }
 
-INLINE CODES codes_lookup(CODES a, const bool mxfp4)
-{
-    const int8_t *values = mxfp4 ? tensor_mxfp4_values : tensor_iq4_values;
-    __m256i table = _mm256_broadcastsi128_si256(load_16((const uint8_t *)values));
-    return (CODES){_mm256_shuffle_epi8(table, a.low), _mm256_shuffle_epi8(table, a.high)};
-}
-
 INLINE CODES codes_scale(CODES a, INTS scale, const bool third_bit)
 {
     (void)scale;
@@ -232,41 +223,11 @@ INLINE CODES codes_scale(CODES a, INTS scale, const bool third_bit)
     return a;
 }
 
-/*
- * vpmaddubsw adds two products in 16 bits with saturation. It stays exact here:
- *   eight bits  |w| <= 128 times q with the sign of w: 2 * 128 * 127 = 32512
- *   else        code <= 63: 2 * 63 * 127 = 16002, so that two steps fit
- */
-INLINE __m256i dot_half(__m256i sum, __m256i a, __m256i b, __m256i q, __m256i r, const bool eight)
-{
-    const __m256i ones = _mm256_set1_epi16(1);
-
-    if (eight) {
-        __m256i p = _mm256_maddubs_epi16(_mm256_abs_epi8(a), _mm256_sign_epi8(q, a));
-        __m256i s = _mm256_maddubs_epi16(_mm256_abs_epi8(b), _mm256_sign_epi8(r, b));
-        p = _mm256_add_epi32(_mm256_madd_epi16(p, ones), _mm256_madd_epi16(s, ones));
-        return _mm256_add_epi32(sum, p);
-    }
-    __m256i p = _mm256_add_epi16(_mm256_maddubs_epi16(a, q), _mm256_maddubs_epi16(b, r));
-    return _mm256_add_epi32(sum, _mm256_madd_epi16(p, ones));
-}
-
-INLINE INTS ints_dot(INTS sum, CODES a, CODES b, const int8_t *p, const bool eight_bits)
-{
-    __m256i q = _mm256_set1_epi32((int)base_load_u32(p));
-    __m256i r = _mm256_set1_epi32((int)base_load_u32(p + 4));
-
-    return (INTS){dot_half(sum.low, a.low, b.low, q, r, eight_bits),
-        dot_half(sum.high, a.high, b.high, q, r, eight_bits)};
-}
-
-INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *p)
-{
-    __m256i q = _mm256_set1_epi32(*p);
-
-    return (INTS){_mm256_add_epi32(sum.low, _mm256_madd_epi16(pairs.low, q)),
-        _mm256_add_epi32(sum.high, _mm256_madd_epi16(pairs.high, q))};
-}
+#ifdef __AVXVNNI__
+#include "tensor_products_avxvnni_sums.h"
+#else
+#include "tensor_products_avx2_sums.h"
+#endif
 
 /* What vdpbf16ps does: the odd columns first, without subnormals. */
 INLINE unsigned int flush_subnormals_begin(void)

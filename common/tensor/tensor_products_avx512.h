@@ -11,6 +11,7 @@
 
 #define TENSOR_TOKEN_TILE         12
 #define TENSOR_SCALES_CODES       true
+#define TENSOR_SCALES_SUMS        false
 #define TENSOR_PEAKS              tensor_peaks_avx512
 #define TENSOR_PEAK_BF16          tensor_peak_avx512_bf16
 #define TENSOR_PRODUCT_NAME(type) tensor_product_avx512_##type
@@ -18,6 +19,7 @@
 #define FLOATS __m512
 #define INTS   __m512i
 #define CODES  __m512i
+#define SUMS   __m512i
 #define INLINE static inline __attribute__((always_inline, unused))
 
 INLINE FLOATS floats_zero(void)
@@ -89,6 +91,11 @@ INLINE INTS ints_zero(void)
 INLINE INTS ints_set(const int32_t *p)
 {
     return _mm512_set1_epi32(*p);
+}
+
+INLINE void ints_put_away(INTS *sums)
+{
+    (void)sums;
 }
 
 INLINE INTS ints_load_u8(const uint8_t *p)
@@ -178,10 +185,10 @@ INLINE CODES codes_merge(CODES a, CODES b, const int shift, const int mask)
 
 INLINE CODES codes_lookup(CODES a, const bool mxfp4)
 {
-    const __m128i offset = _mm_set1_epi8(-128);
+    const __m128i offset = _mm_set1_epi8(mxfp4 ? 16 : -128);
     __m128i table = _mm_loadu_si128(
         (const __m128i *)(const void *)(mxfp4 ? tensor_mxfp4_values : tensor_iq4_values));
-    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_xor_si128(table, offset)), a);
+    return _mm512_shuffle_epi8(_mm512_broadcast_i32x4(_mm_add_epi8(table, offset)), a);
 }
 
 /*
@@ -212,18 +219,27 @@ INLINE CODES codes_scale(CODES a, INTS scale, const bool third_bit)
     return _mm512_mask_sub_epi8(product, low_half, product, four);
 }
 
+INLINE SUMS sums_start(INTS start)
+{
+    return start;
+}
+
 /* The compiler would broadcast into a register first and run out of them. */
-INLINE INTS dot_step(INTS sum, CODES a, const int8_t *q)
+INLINE SUMS sums_dot(
+    SUMS sum, CODES codes, const int8_t *q, INTS scale, const uint32_t bits, const size_t left)
 {
     const int32_t *four = (const int32_t *)(const void *)q;
-    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(a), "m"(*four));
+
+    (void)scale;
+    (void)bits;
+    (void)left;
+    __asm__("vpdpbusd %2%{1to16%}, %1, %0" : "+v"(sum) : "v"(codes), "m"(*four));
     return sum;
 }
 
-INLINE INTS ints_dot(INTS sum, CODES a, CODES b, const int8_t *q, const bool eight_bits)
+INLINE INTS sums_end(SUMS sum)
 {
-    (void)eight_bits;
-    return dot_step(dot_step(sum, a, q), b, q + 4);
+    return sum;
 }
 
 INLINE INTS ints_dot_pairs(INTS sum, INTS pairs, const int32_t *q)

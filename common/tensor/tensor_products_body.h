@@ -11,13 +11,13 @@
 #include "tensor_products_shapes.h"
 #if TENSOR_PART == 32
 #include "tensor_products_form_32.h"
+#include "tensor_products_peaks.h"
 #elif TENSOR_PART == 256
 #include "tensor_products_form_256.h"
 #elif TENSOR_PART == 16
 #include "tensor_products_form_bf16.h"
 #else
 #include "tensor_products_form_float.h"
-#include "tensor_products_peaks.h"
 #endif
 
 #if TENSOR_PART == 32

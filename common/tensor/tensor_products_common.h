@@ -24,9 +24,9 @@
 #endif
 
 /* Row groups and sums (groups times tokens) of the largest tile. */
-#define TENSOR_GROUP_TILE (TENSOR_TOKEN_TILE > 4 ? 4 : TENSOR_TOKEN_TILE > 1 ? 2 : 1)
+#define TENSOR_GROUP_TILE (TENSOR_TOKEN_TILE == 12 ? 4 : TENSOR_TOKEN_TILE == 6 ? 2 : 1)
 #define TENSOR_AHEAD_HINT 2
-#define TILE_SUMS         (TENSOR_TOKEN_TILE > 4 ? 12 : 4)
+#define TILE_SUMS         (TENSOR_TOKEN_TILE > 4 ? TENSOR_TOKEN_TILE : 4)
 
 /* How the codes of 32 columns lie, behind the scales: tensor_kernels.h. */
 #define IS_NIBBLES(type)                                                                           \
@@ -36,7 +36,14 @@
     ((type) == TENSOR_Q5_0 || (type) == TENSOR_Q5_1 || (type) == TENSOR_Q5_K)
 #define IS_TABLE(type)                                                                             \
     ((type) == TENSOR_IQ4_NL || (type) == TENSOR_IQ4_XS || (type) == TENSOR_MXFP4)
-#define IS_EIGHT_BITS(type) ((type) == TENSOR_Q8_0 || IS_TABLE(type))
+/* Bits of a code in a product, those of a table looked up. */
+#define CODE_BITS(type)                                                                            \
+    ((type) == TENSOR_Q8_0 || (type) == TENSOR_IQ4_NL || (type) == TENSOR_IQ4_XS ? 8u              \
+        : (type) == TENSOR_Q6_K                                                  ? 6u              \
+        : HAS_FIFTH_BIT(type) || (type) == TENSOR_MXFP4                          ? 5u              \
+        : (type) == TENSOR_Q3_K                                                  ? 3u              \
+        : (type) == TENSOR_Q2_K                                                  ? 2u              \
+                                                                                 : 4u)
 
 ALWAYS_INLINE void store_rows(const struct tensor_tile *tile, size_t group, size_t token, FLOATS f)
 {
@@ -53,44 +60,24 @@ ALWAYS_INLINE void store_rows(const struct tensor_tile *tile, size_t group, size
     }
 }
 
-/* Steps 2 * pair and 2 * pair + 1 of the eight of a block of 32 columns: one byte per row and
- * column, four columns to a step. */
-ALWAYS_INLINE void codes_load(
-    const uint8_t *q, const size_t pair, const uint32_t type, CODES *a, CODES *b)
+/* One of the eight steps of a block of 32 columns: one byte per row and column, four columns to a
+ * step. */
+ALWAYS_INLINE CODES codes_load(const uint8_t *q, const size_t step, const uint32_t type)
 {
-    if (type == TENSOR_Q8_0) {
-        *a = codes_signed(codes_load_bytes(q + 128 * pair));
-        *b = codes_signed(codes_load_bytes(q + 128 * pair + 64));
-        return;
-    }
+    const int i = (int)step;
+
+    if (type == TENSOR_Q8_0)
+        return codes_signed(codes_load_bytes(q + 64 * step));
     if (type == TENSOR_Q2_K || type == TENSOR_Q3_K) {
-        CODES two = codes_load_bytes(q + pair / 2 * 64);
-        *a = codes_field(two, (int)(pair % 2 * 4), 3);
-        *b = codes_field(two, (int)(pair % 2 * 4 + 2), 3);
-        if (type == TENSOR_Q3_K) {
-            CODES high = codes_load_bytes(q + 128);
-            *a = codes_merge(*a, high, (int)(2 * pair) - 2, 4);
-            *b = codes_merge(*b, high, (int)(2 * pair) - 1, 4);
-        }
-        return;
+        CODES two = codes_field(codes_load_bytes(q + step / 4 * 64), i % 4 * 2, 3);
+        return type == TENSOR_Q2_K ? two : codes_merge(two, codes_load_bytes(q + 128), i - 2, 4);
     }
-    CODES both = codes_load_bytes(q + 64 * pair);
-    *a = codes_field(both, 0, 15);
-    *b = codes_field(both, 4, 15);
-    if (HAS_FIFTH_BIT(type)) {
-        CODES high = codes_load_bytes(q + 256);
-        *a = codes_merge(*a, high, (int)(2 * pair) - 4, 16);
-        *b = codes_merge(*b, high, (int)(2 * pair) - 3, 16);
-    }
-    if (type == TENSOR_Q6_K) {
-        CODES high = codes_load_bytes(q + 256 + pair / 2 * 64);
-        *a = codes_merge(*a, high, (int)(pair % 2 * 4) - 4, 48);
-        *b = codes_merge(*b, high, (int)(pair % 2 * 4) - 2, 48);
-    }
-    if (IS_TABLE(type)) {
-        *a = codes_lookup(*a, type == TENSOR_MXFP4);
-        *b = codes_lookup(*b, type == TENSOR_MXFP4);
-    }
+    CODES four = codes_field(codes_load_bytes(q + step / 2 * 64), i % 2 * 4, 15);
+    if (HAS_FIFTH_BIT(type))
+        return codes_merge(four, codes_load_bytes(q + 256), i - 4, 16);
+    if (type == TENSOR_Q6_K)
+        return codes_merge(four, codes_load_bytes(q + 256 + step / 4 * 64), i % 4 * 2 - 4, 48);
+    return IS_TABLE(type) ? codes_lookup(four, type == TENSOR_MXFP4) : four;
 }
 
 /* Weights that are needed later, into the second cache. A tile fetches those of every

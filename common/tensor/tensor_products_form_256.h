@@ -11,11 +11,16 @@
  * for several tokens. */
 #define IS_SCALED(type, tokens)                                                                    \
     (TENSOR_SCALES_CODES && (tokens) >= 4 && ((type) == TENSOR_Q2_K || (type) == TENSOR_Q3_K))
+/* Sums of all blocks go into one, for their scales were multiplied before. */
+#define IS_TOTAL(type, tokens) (TENSOR_SCALES_SUMS || IS_SCALED(type, tokens))
+/* Offsets of codes are taken out as if they were mins, in proportion to the scales. */
+#define HAS_OFFSET_MIN(type)                                                                       \
+    (TENSOR_SCALES_SUMS && ((type) == TENSOR_Q6_K || (type) == TENSOR_Q3_K))
 
 /* Scales and mins of one superblock of a row group. */
 struct scales_256 {
     INTS scale[16]; /* of 32 or 16 columns each */
-    INTS min[8];    /* two int16 to a lane */
+    INTS min[8];    /* two int16 to a lane; the scales themselves if HAS_OFFSET_MIN */
 };
 
 ALWAYS_INLINE INTS scale_offset(INTS low, INTS high)
@@ -71,6 +76,11 @@ ALWAYS_INLINE void scales_load_6_bits(
     }
 }
 
+ALWAYS_INLINE INTS two_int16(INTS low, INTS high)
+{
+    return ints_or(ints_and(low, 0xffff), ints_shift_left(high, 16));
+}
+
 ALWAYS_INLINE void scales_load(const uint8_t *p, const uint32_t type, struct scales_256 *s)
 {
     if (type == TENSOR_Q6_K)
@@ -83,6 +93,17 @@ ALWAYS_INLINE void scales_load(const uint8_t *p, const uint32_t type, struct sca
         scales_load_6_bits(p, 4, s);
     else
         scales_load_k4(p, s);
+    if (HAS_OFFSET_MIN(type)) {
+        UNROLLED
+        for (size_t i = 0; i < 8; i++)
+            s->min[i] = two_int16(s->scale[2 * i], s->scale[2 * i + 1]);
+    }
+    if (TENSOR_SCALES_SUMS) {
+        const size_t scale_count = IS_FINE(type) ? 16 : 8;
+        UNROLLED
+        for (size_t i = 0; i < scale_count; i++)
+            s->scale[i] = two_int16(s->scale[i], s->scale[i]);
+    }
 }
 
 /* Where the sum of a block of 32, or 16, columns starts: the offset of its codes is 32, 4, 128. */
@@ -105,44 +126,40 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
     const uint32_t type, INTS *total)
 {
     const size_t sum_count = group_count * token_count, stride = tile->token_stride;
-    const size_t half_count = IS_FINE(type) ? 2 : 1, pair_count = IS_FINE(type) ? 2 : 4;
+    const size_t half_count = IS_FINE(type) ? 2 : 1, step_count = IS_FINE(type) ? 4 : 8;
     const int8_t *q = tile->form_256.q + block * stride * TENSOR_BLOCK_COLUMNS;
     const int32_t *start = tile->form_256.start_32 + block * stride * 2;
 
     UNROLLED
     for (size_t half = 0; half < half_count; half++) {
-        INTS count[TILE_SUMS];
-        if (!IS_SCALED(type, token_count)) {
-            UNROLLED
-            for (size_t n = 0; n < sum_count; n++)
-                count[n] = start_of_256(start + n % token_count, stride, half, type);
-        }
+        SUMS count[TILE_SUMS];
         UNROLLED
-        for (size_t i = 0; i < pair_count; i++) {
-            const size_t pair = half * pair_count + i;
+        for (size_t n = 0; n < sum_count; n++)
+            count[n] = sums_start(IS_TOTAL(type, token_count)
+                                      ? total[n]
+                                      : start_of_256(start + n % token_count, stride, half, type));
+        UNROLLED
+        for (size_t i = 0; i < step_count; i++) {
+            const size_t step = half * step_count + i;
             UNROLLED
             for (size_t g = 0; g < group_count; g++) {
-                CODES a, b;
-                codes_load(w + g * tile->group_bytes, pair, type, &a, &b);
+                CODES codes = codes_load(w + g * tile->group_bytes, step, type);
                 INTS scale = scales[g].scale[block % 8 * half_count + half];
-                if (IS_SCALED(type, token_count)) {
-                    a = codes_scale(a, scale, type == TENSOR_Q3_K);
-                    b = codes_scale(b, scale, type == TENSOR_Q3_K);
-                }
+                if (IS_SCALED(type, token_count))
+                    codes = codes_scale(codes, scale, type == TENSOR_Q3_K);
                 UNROLLED
                 for (size_t t = 0; t < token_count; t++) {
-                    INTS *sum = IS_SCALED(type, token_count) ? total : count;
                     size_t n = g * token_count + t;
-                    sum[n] = ints_dot(sum[n], a, b, q + t * 32 + pair * 8, IS_EIGHT_BITS(type));
+                    count[n] = sums_dot(count[n], codes, q + t * 32 + step * 4, scale,
+                        CODE_BITS(type), step_count - 1 - i);
                 }
             }
         }
-        if (!IS_SCALED(type, token_count)) {
-            UNROLLED
-            for (size_t n = 0; n < sum_count; n++) {
-                INTS scale = scales[n / token_count].scale[block % 8 * half_count + half];
-                total[n] = ints_add(total[n], ints_mul(count[n], scale));
-            }
+        UNROLLED
+        for (size_t n = 0; n < sum_count; n++) {
+            INTS scale = scales[n / token_count].scale[block % 8 * half_count + half];
+            INTS sum = sums_end(count[n]);
+            total[n] = IS_TOTAL(type, token_count) ? sum : ints_add(total[n], ints_mul(sum, scale));
         }
     }
 }
@@ -151,8 +168,8 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
 ALWAYS_INLINE INTS mins_256(const struct tensor_tile *tile, size_t superblock,
     const struct scales_256 *scales, size_t token, const uint32_t type)
 {
-    const size_t pair_count = type == TENSOR_Q2_K ? 8 : 4;
-    const int32_t *pairs = type == TENSOR_Q2_K ? tile->form_256.sums_16 : tile->form_256.sums_32;
+    const size_t pair_count = IS_FINE(type) ? 8 : 4;
+    const int32_t *pairs = IS_FINE(type) ? tile->form_256.sums_16 : tile->form_256.sums_32;
     INTS sum = ints_zero();
 
     pairs += superblock * pair_count * tile->token_stride + token;
@@ -160,6 +177,12 @@ ALWAYS_INLINE INTS mins_256(const struct tensor_tile *tile, size_t superblock,
     for (size_t i = 0; i < pair_count; i++)
         sum = ints_dot_pairs(sum, scales->min[i], pairs + i * tile->token_stride);
     return sum;
+}
+
+ALWAYS_INLINE INTS minus_offset(INTS scaled_sum, const uint32_t type)
+{
+    static const int32_t minus_32 = -32, minus_4 = -4;
+    return ints_mul(scaled_sum, ints_set(type == TENSOR_Q6_K ? &minus_32 : &minus_4));
 }
 
 /* As tile_32 for a type with scales per 256 columns and finer integer ones. */
@@ -187,13 +210,20 @@ ALWAYS_INLINE void tile_256(const struct tensor_tile *tile, size_t group_first,
         }
         UNROLLED
         for (size_t n = 0; n < sum_count; n++) {
+            const size_t t = n % token_count;
             total[n] = ints_zero();
-            if (IS_SCALED(type, token_count) && type == TENSOR_Q3_K)
-                total[n] = ints_start_scaled(
-                    tile->form_256.minus_sum_256 + superblock * stride + n % token_count);
+            if (HAS_OFFSET_MIN(type))
+                total[n] = minus_offset(
+                    mins_256(tile, superblock, &scales[n / token_count], t, type), type);
+            else if (IS_SCALED(type, token_count) && type == TENSOR_Q3_K)
+                total[n] =
+                    ints_start_scaled(tile->form_256.minus_sum_256 + superblock * stride + t);
         }
         for (size_t i = 0; i < 8; i++) {
             const uint8_t *p = w + header_bytes + i * quant_bytes;
+            UNROLLED
+            for (size_t n = 0; n < sum_count; n++)
+                ints_put_away(&total[n]);
             block_256(tile, p, superblock * 8 + i, scales, group_count, token_count, type, total);
             UNROLLED
             for (size_t g = 0; g < group_count; g++)

@@ -10,7 +10,7 @@ ALWAYS_INLINE INTS start_of_32(const int32_t *minus_sum, const uint32_t type)
 {
     if (HAS_MIN(type))
         return ints_zero();
-    if (IS_EIGHT_BITS(type))
+    if (CODE_BITS(type) == 8)
         return ints_offset_128(ints_shift_left(ints_set(minus_sum), 7));
     return ints_shift_left(ints_set(minus_sum), type == TENSOR_Q4_0 ? 3 : 4);
 }
@@ -27,26 +27,28 @@ ALWAYS_INLINE void tile_32(const struct tensor_tile *tile, size_t group_first,
     const int8_t *q = tile->form_32.q;
     const float *scale = tile->form_32.scale, *scaled_sum = tile->form_32.scaled_sum;
     const int32_t *minus_sum = tile->form_32.minus_sum;
+    static const int32_t one_pair = 0x00010001;
+    const INTS one = ints_set(&one_pair);
     FLOATS sum[TILE_SUMS];
 
     UNROLLED
     for (size_t n = 0; n < sum_count; n++)
         sum[n] = floats_zero();
     for (size_t block = tile->column_count / TENSOR_BLOCK_COLUMNS; block != 0; block--) {
-        INTS count[TILE_SUMS];
+        SUMS count[TILE_SUMS];
         UNROLLED
         for (size_t n = 0; n < sum_count; n++)
-            count[n] = start_of_32(minus_sum + n % token_count, type);
+            count[n] = sums_start(start_of_32(minus_sum + n % token_count, type));
         UNROLLED
-        for (size_t pair = 0; pair < 4; pair++) {
+        for (size_t step = 0; step < 8; step++) {
             UNROLLED
             for (size_t g = 0; g < group_count; g++) {
-                CODES a, b;
-                codes_load(w + g * group_bytes + scale_bytes, pair, type, &a, &b);
+                CODES codes = codes_load(w + g * group_bytes + scale_bytes, step, type);
                 UNROLLED
                 for (size_t t = 0; t < token_count; t++) {
                     size_t n = g * token_count + t;
-                    count[n] = ints_dot(count[n], a, b, q + t * 32 + pair * 8, IS_EIGHT_BITS(type));
+                    count[n] = sums_dot(
+                        count[n], codes, q + t * 32 + step * 4, one, CODE_BITS(type), 7 - step);
                 }
             }
         }
@@ -58,7 +60,7 @@ ALWAYS_INLINE void tile_32(const struct tensor_tile *tile, size_t group_first,
             for (size_t t = 0; t < token_count; t++) {
                 size_t n = g * token_count + t;
                 FLOATS both = floats_mul(w_scale, floats_set(scale + t));
-                sum[n] = floats_fma(floats_of_ints(count[n]), both, sum[n]);
+                sum[n] = floats_fma(floats_of_ints(sums_end(count[n])), both, sum[n]);
                 if (HAS_MIN(type))
                     sum[n] =
                         floats_fma(floats_load_f16(p + 32), floats_set(scaled_sum + t), sum[n]);

@@ -16,6 +16,7 @@
 
 #define TENSOR_TOKEN_TILE         1
 #define TENSOR_SCALES_CODES       false /* whether codes_scale() exists */
+#define TENSOR_SCALES_SUMS        false /* whether sums_dot() multiplies by scales */
 #define TENSOR_PEAKS              tensor_peaks_scalar
 #define TENSOR_PRODUCT_NAME(type) tensor_product_scalar_##type
 #define TENSOR_KEEP_LOOPS         /* nothing here lives in registers, so unrolling would only be long */
@@ -36,6 +37,7 @@ struct product_codes {
 #define FLOATS struct product_floats
 #define INTS   struct product_ints
 #define CODES  struct product_codes
+#define SUMS   struct product_ints
 
 /* Calls rather than copies where sanitizers make each access long. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -131,6 +133,12 @@ INLINE INTS ints_set(const int32_t *p)
     return r;
 }
 
+/* Where registers are few: keeps sums in memory until they are wanted. */
+INLINE void ints_put_away(INTS *sums)
+{
+    (void)sums;
+}
+
 INLINE INTS ints_load_u8(const uint8_t *p)
 {
     INTS r;
@@ -215,7 +223,7 @@ INLINE CODES codes_load_bytes(const uint8_t *p)
     return r;
 }
 
-/* Codes of eight bits as ints_dot() wants them. */
+/* Codes of eight bits as sums_dot() wants them. */
 INLINE CODES codes_signed(CODES a)
 {
     return a;
@@ -237,13 +245,13 @@ INLINE CODES codes_merge(CODES a, CODES b, int shift, int mask)
     return a;
 }
 
-/* What the codes of IQ4 or MXFP4 stand for, as ints_dot() wants it. */
+/* What the codes of IQ4 stand for, as codes of eight bits, or those of MXFP4, plus 16. */
 INLINE CODES codes_lookup(CODES a, bool mxfp4)
 {
     const int8_t *table = mxfp4 ? tensor_mxfp4_values : tensor_iq4_values;
 
     for (size_t j = 0; j < 64; j++)
-        a.u[j] = (uint8_t)(table[a.u[j]] + 128);
+        a.u[j] = (uint8_t)(table[a.u[j]] + (mxfp4 ? 16 : 128));
     return a;
 }
 
@@ -255,16 +263,32 @@ INLINE CODES codes_scale(CODES a, INTS scale, bool third_bit)
     return a;
 }
 
-/* Lane j += sum over four columns each of a and b: code[j][i] * q[i], b with q + 4.
- * eight_bits: of codes_signed() or codes_lookup(), else below 64 */
-INLINE INTS ints_dot(INTS sum, CODES a, CODES b, const int8_t *q, bool eight_bits)
+INLINE SUMS sums_start(INTS start)
 {
-    (void)eight_bits;
+    return start;
+}
+
+/*
+ * Lane j += sum over four columns, a step: code[j][i] * q[i]
+ * bits: of a code; eight of codes_signed() or codes_lookup()
+ * left: how many steps follow before sums_end() or another scale
+ * scale: multiplies the products if TENSOR_SCALES_SUMS, as two equal int16 to a lane
+ */
+INLINE SUMS sums_dot(SUMS sum, CODES codes, const int8_t *q, INTS scale, uint32_t bits, size_t left)
+{
+    (void)scale;
+    (void)bits;
+    (void)left;
     EACH_LANE
     {
         for (size_t i = 0; i < 4; i++)
-            sum.i[j] += a.u[4 * j + i] * q[i] + b.u[4 * j + i] * q[4 + i];
+            sum.i[j] += codes.u[4 * j + i] * q[i];
     }
+    return sum;
+}
+
+INLINE INTS sums_end(SUMS sum)
+{
     return sum;
 }
 

@@ -16,7 +16,7 @@ struct tile_shape {
     tile_fn *narrow; /* one group */
 };
 
-#if TENSOR_TOKEN_TILE >= 12
+#if TENSOR_TOKEN_TILE == 12
 #define EACH_WIDE(X, type, call)                                                                   \
     X(type, 4, 1, call)                                                                            \
     X(type, 4, 2, call)                                                                            \
@@ -46,14 +46,20 @@ struct tile_shape {
             {1, NULL, tile_##type##_1_9}, {1, NULL, tile_##type##_1_10},                           \
             {1, NULL, tile_##type##_1_11}, {1, NULL, tile_##type##_1_12},                          \
     }
-#elif TENSOR_TOKEN_TILE >= 4
-#define EACH_WIDE(X, type, call) X(type, 2, 1, call) X(type, 2, 2, call)
+#elif TENSOR_TOKEN_TILE == 6
+#define EACH_WIDE(X, type, call) X(type, 2, 1, call) X(type, 2, 2, call) X(type, 2, 3, call)
 #define EACH_NARROW(X, type, call)                                                                 \
-    X(type, 1, 1, call) X(type, 1, 2, call) X(type, 1, 3, call) X(type, 1, 4, call)
+    X(type, 1, 1, call)                                                                            \
+    X(type, 1, 2, call)                                                                            \
+    X(type, 1, 3, call)                                                                            \
+    X(type, 1, 4, call)                                                                            \
+    X(type, 1, 5, call)                                                                            \
+    X(type, 1, 6, call)
 #define SHAPES(type)                                                                               \
     {                                                                                              \
         {2, tile_##type##_2_1, tile_##type##_1_1}, {2, tile_##type##_2_2, tile_##type##_1_2},      \
-            {1, NULL, tile_##type##_1_3}, {1, NULL, tile_##type##_1_4},                            \
+            {2, tile_##type##_2_3, tile_##type##_1_3}, {1, NULL, tile_##type##_1_4},               \
+            {1, NULL, tile_##type##_1_5}, {1, NULL, tile_##type##_1_6},                            \
     }
 #else
 #define EACH_WIDE(X, type, call)

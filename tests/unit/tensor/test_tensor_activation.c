@@ -2,6 +2,7 @@
 #include "tensor_activation.h"
 
 #include "tensor_kernels.h"
+#include "tensor_sample.h"
 #include <criterion/criterion.h>
 #include <math.h>
 #include <stdio.h>
@@ -74,20 +75,19 @@ static void gelu_erf(const float *x, const float *unused, size_t count, float *t
 
 Test(tensor_activation, the_same_bits_in_place_in_parts_and_on_all_instruction_sets)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
     gated_fn *const functions[] = {tensor_gelu_mul, gelu_erf, tensor_swiglu_clamped};
 
     for (size_t f = 0; f < 3; f++) {
         fill();
         tensor_kernels_use("scalar");
         functions[f](gate, up, COUNT, y);
-        for (size_t k = 0; k < 3; k++) {
-            if (!tensor_kernels_use(isas[k]))
+        for (size_t k = 0; k < SAMPLE_ISA_COUNT; k++) {
+            if (!tensor_kernels_use(sample_isas[k]))
                 continue;
             memcpy(again, gate, sizeof(gate));
             for (size_t i = 0; i < COUNT; i += 37)
                 functions[f](again + i, up + i, COUNT - i < 37 ? COUNT - i : 37, again + i);
-            cr_assert_eq(memcmp(y, again, sizeof(y)), 0, "%zu on %s", f, isas[k]);
+            cr_assert_eq(memcmp(y, again, sizeof(y)), 0, "%zu on %s", f, sample_isas[k]);
         }
         tensor_kernels_use(NULL);
     }

@@ -196,7 +196,6 @@ static void make_rows(const struct sample *s, struct tensor_attention_row rows[1
 
 Test(tensor_attention, same_bits_whatever_is_beside_a_row_and_however_large_a_page_is)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
     static const uint32_t page_tokens[] = {64, 1, 2, 8, 16, 32, 2048};
     float expected[12][36], y[12][36], alone[36];
     struct tensor_attention_row rows[12];
@@ -206,14 +205,14 @@ Test(tensor_attention, same_bits_whatever_is_beside_a_row_and_however_large_a_pa
             struct sample *s = sample_new(types[t], page_tokens[p], 40, 36);
             s->cache.softcap = 30;
             make_rows(s, rows);
-            for (size_t k = 0; k < 3; k++) {
-                if (!tensor_kernels_use(isas[k]))
+            for (size_t k = 0; k < SAMPLE_ISA_COUNT; k++) {
+                if (!tensor_kernels_use(sample_isas[k]))
                     continue;
                 attend(s, rows, 12, NULL, y[0]);
                 if (p == 0 && k == 0)
                     memcpy(expected, y, sizeof(y));
                 cr_assert_eq(memcmp(y, expected, sizeof(y)), 0, "type %u, pages of %u, %s",
-                    types[t], page_tokens[p], isas[k]);
+                    types[t], page_tokens[p], sample_isas[k]);
                 for (uint32_t n = 1; n < 12; n++) { /* in tiles of n */
                     for (uint32_t r = 0; r < 12; r += n)
                         attend(s, rows + r, 12 - r < n ? 12 - r : n, NULL, y[r]);

@@ -7,15 +7,14 @@
 
 #define COUNT_MAX 259
 
-static const struct tensor_kernels *tables[2];
+static const struct tensor_kernels *tables[SAMPLE_ISA_COUNT];
 
 static size_t find_tables(void)
 {
-    static const char *const isas[] = {"avx2", "avx512"};
     size_t count = 0;
 
-    for (size_t i = 0; i < 2; i++) {
-        if (tensor_kernels_use(isas[i]))
+    for (size_t i = 1; i < SAMPLE_ISA_COUNT; i++) {
+        if (tensor_kernels_use(sample_isas[i]))
             tables[count++] = tensor_kernels_get();
     }
     cr_assert(tensor_kernels_use(NULL));

@@ -128,7 +128,6 @@ Test(tensor_matrix, products_are_right)
 /* The contract: the bits of one token do not depend on the others, the threads or the ISA. */
 static void check_same_bits(struct sample *sample, struct tensor_pool **pools)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
     float *expected = malloc(TOKENS_MAX * sample->rows * sizeof(*expected));
     size_t bytes = sample->rows * sizeof(float);
 
@@ -139,8 +138,8 @@ static void check_same_bits(struct sample *sample, struct tensor_pool **pools)
         tensor_matmul(
             NULL, sample->matrix, sample->input, expected + t * sample->rows, sample->rows);
     }
-    for (size_t isa = 0; isa < 3; isa++) {
-        if (!tensor_kernels_use(isas[isa]))
+    for (size_t isa = 0; isa < SAMPLE_ISA_COUNT; isa++) {
+        if (!tensor_kernels_use(sample_isas[isa]))
             continue;
         for (size_t tokens = 1; tokens <= TOKENS_MAX; tokens += tokens == 13   ? 11
                                                                 : tokens == 24 ? 13
@@ -148,8 +147,8 @@ static void check_same_bits(struct sample *sample, struct tensor_pool **pools)
             struct tensor_pool *pool = pools[tokens % 4];
             multiply(sample, tokens, pool);
             cr_assert(memcmp(sample->y, expected, tokens * bytes) == 0,
-                "%s type %u rows %zu columns %zu tokens %zu threads %u", isas[isa], sample->type,
-                sample->rows, sample->columns, tokens, tensor_pool_threads(pool));
+                "%s type %u rows %zu columns %zu tokens %zu threads %u", sample_isas[isa],
+                sample->type, sample->rows, sample->columns, tokens, tensor_pool_threads(pool));
         }
     }
     free(expected);
@@ -193,9 +192,8 @@ Test(tensor_matrix, exact_bf16_is_f32)
         }
         tensor_matrix_pack(wide.matrix, 0, 70, wide.file);
         memcpy(wide.x, sample.x, TOKENS_MAX * columns * sizeof(float));
-        for (size_t isa = 0; isa < 3; isa++) {
-            static const char *const isas[] = {"scalar", "avx2", "avx512"};
-            if (!tensor_kernels_use(isas[isa]))
+        for (size_t isa = 0; isa < SAMPLE_ISA_COUNT; isa++) {
+            if (!tensor_kernels_use(sample_isas[isa]))
                 continue;
             for (size_t tokens = 1; tokens <= 19; tokens += 6) {
                 multiply(&sample, tokens, pool);
@@ -261,8 +259,8 @@ Test(tensor_matrix, strange_values_stay_in_their_token)
             cr_assert(isfinite(sample.y[4 * 17 + r]));
             cr_assert_eq(sample.y[6 * 17 + r], 0);
         }
-        for (size_t isa = 0; isa < 2; isa++) {
-            if (tensor_kernels_use(isa == 0 ? "avx2" : "avx512")) {
+        for (size_t isa = 1; isa < SAMPLE_ISA_COUNT; isa++) {
+            if (tensor_kernels_use(sample_isas[isa])) {
                 multiply(&sample, 7, NULL);
                 cr_assert(sample_same_bits(sample.y, scalar, 7 * 17));
             }
@@ -274,7 +272,6 @@ Test(tensor_matrix, strange_values_stay_in_their_token)
 /* The largest counts: w = -128 and 127, nibbles 0 and 15, activations at +-127. */
 Test(tensor_matrix, extreme_weights_do_not_saturate)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
     uint8_t row[34 + 18];
     float x[32], y;
     struct tensor_matrix *matrix;
@@ -293,13 +290,13 @@ Test(tensor_matrix, extreme_weights_do_not_saturate)
         for (int sign = -1; sign <= 1; sign += 2) {
             for (size_t i = 0; i < 32; i++)
                 x[i] = (float)sign * 127;
-            for (size_t isa = 0; isa < 3; isa++) {
-                if (!tensor_kernels_use(isas[isa]))
+            for (size_t isa = 0; isa < SAMPLE_ISA_COUNT; isa++) {
+                if (!tensor_kernels_use(sample_isas[isa]))
                     continue;
                 tensor_input_prepare(input, x, 1, 32, type, NULL);
                 tensor_matmul(NULL, matrix, input, &y, 1);
                 cr_assert_eq(
-                    y, 32 * 127 * (float)sign * values[weight], "%s %d", isas[isa], weight);
+                    y, 32 * 127 * (float)sign * values[weight], "%s %d", sample_isas[isa], weight);
             }
         }
         tensor_matrix_destroy(&matrix);
@@ -311,7 +308,6 @@ Test(tensor_matrix, extreme_weights_do_not_saturate)
  * fewer than 32 bits anywhere would show. */
 Test(tensor_matrix, extreme_blocks_agree)
 {
-    static const char *const isas[] = {"scalar", "avx2", "avx512"};
     static const uint8_t fills[] = {0x00, 0xff, 0x80, 0x7f};
 
     for (size_t i = 0; i < SAMPLE_TYPE_COUNT * 4 * 3; i++) {
@@ -335,12 +331,12 @@ Test(tensor_matrix, extreme_blocks_agree)
         cr_assert(tensor_kernels_use("scalar"));
         multiply(&sample, 13, NULL);
         memcpy(expected, sample.y, sizeof(expected));
-        for (size_t isa = 1; isa < 3; isa++) {
-            if (!tensor_kernels_use(isas[isa]))
+        for (size_t isa = 1; isa < SAMPLE_ISA_COUNT; isa++) {
+            if (!tensor_kernels_use(sample_isas[isa]))
                 continue;
             multiply(&sample, 13, NULL);
             cr_assert_eq(memcmp(sample.y, expected, 13 * 20 * sizeof(float)), 0, "%s type %u %zu",
-                isas[isa], type, i % 12);
+                sample_isas[isa], type, i % 12);
         }
         sample_release(&sample);
     }
