@@ -19,8 +19,8 @@ struct attention_job {
     const struct stage_run_context *run;
     struct stage_attention_plan *plan;
     struct tensor_attention_layout layout;
-    uint32_t group;      /* heads that share keys and values */
-    bool prepares_heads; /* a head's result is a whole number of blocks of activations */
+    uint32_t group; /* heads that share keys and values */
+    bool prepares;  /* what a task gives of a token is a whole number of blocks of activations */
 };
 
 static struct tensor_attention_cache cache_of(
@@ -59,9 +59,17 @@ static void finish_row(const struct attention_job *job, const struct stage_atten
 
     tensor_attention_finish(&job->layout, state, sinks != NULL ? &sinks[head] : NULL,
         self->buffers.attention + at * self->config->head_dim);
-    if (job->prepares_heads)
-        tensor_activations_prepare(&job->run->inner, block->token + row / job->group,
-            (size_t)head * self->config->head_dim, self->config->head_dim);
+}
+
+/* The results of a block, behind finish_row() for each, become activations. */
+static void prepare_block(
+    const struct attention_job *job, const struct stage_attention_block *block, uint32_t kv_head)
+{
+    size_t columns = (size_t)job->group * job->run->stage->config->head_dim;
+    uint32_t first = block->token + block->row_first / job->group;
+
+    for (uint32_t i = 0; i < block->row_count / job->group && job->prepares; i++)
+        tensor_activations_prepare(&job->run->inner, first + i, kv_head * columns, columns);
 }
 
 /* A block and head from its first split to its last. */
@@ -88,6 +96,7 @@ static void whole_task(const struct attention_job *job, uint32_t task, float *sc
         }
     for (uint32_t r = 0; r < block->row_count; r++)
         finish_row(job, block, task % kv_heads, r, states + r * state_floats);
+    prepare_block(job, block, task % kv_heads);
 }
 
 /* Partial results of one head of a block: [row][split]. */
@@ -156,6 +165,7 @@ static void merge_share(const struct attention_job *job)
                 tensor_attention_merge(&job->layout, state, slots);
             finish_row(job, block, i % kv_heads, r, state);
         }
+        prepare_block(job, block, i % kv_heads);
     }
 }
 
@@ -164,19 +174,22 @@ void stage_attention(struct stage_run_context *run, const struct tensor_matrix *
     const struct model_config *config = run->stage->config;
     size_t columns = (size_t)config->head_count * config->head_dim;
     uint32_t forms = stage_forms(w);
+    uint32_t group = config->head_count / config->kv_head_count;
+    struct stage_attention_plan *plan = &run->stage->attention_plan;
     const struct attention_job job = {.run = run,
-        .plan = &run->stage->attention_plan,
+        .plan = plan,
         .layout = kv_view(run->stage->kv, run->layer, 0).layout,
-        .group = config->head_count / config->kv_head_count,
-        .prepares_heads = config->head_dim % stage_form_unit(forms) == 0};
+        .group = group,
+        .prepares =
+            plan->whole_tokens && (size_t)group * config->head_dim % stage_form_unit(forms) == 0};
 
     stage_set_inner(run, run->stage->buffers.attention, run->token_count, columns, forms);
     attend_share(&job);
-    if (job.plan->by_split) {
+    if (plan->by_split) {
         stage_barrier(run);
         merge_share(&job);
     }
-    if (!job.prepares_heads) {
+    if (!job.prepares) {
         stage_barrier(run);
         stage_prepare(run, &run->inner);
     }

@@ -79,6 +79,7 @@ static uint32_t list_blocks(const struct stage_run_context *run, struct stage_at
             block.slot = plan->slot_count;
             plan->slot_count += block.split_count * count * config->kv_head_count;
             splits += block.split_count;
+            plan->whole_tokens = plan->whole_tokens && first % group == 0 && count % group == 0;
             blocks[plan->block_count++] = block;
         }
         token += sequence->token_count;
@@ -99,6 +100,7 @@ void stage_attention_make_plan(const struct stage_run_context *run)
     plan->made = true;
     plan->window = run->attention.window;
     plan->block_count = plan->slot_count = 0;
+    plan->whole_tokens = true;
     uint32_t tasks = list_blocks(run, plan) * kv_heads;
     plan->task_count = plan->block_count * kv_heads;
     plan->by_split = run->thread_count > 1 &&

@@ -105,7 +105,8 @@ struct stage_attention_plan {
     uint32_t window; /* that it was made for */
     uint32_t block_count;
     uint32_t slot_count;
-    bool by_split; /* splits are tasks, and results are merged afterwards */
+    bool whole_tokens; /* no block has only some of the heads of a token */
+    bool by_split;     /* splits are tasks, and results are merged afterwards */
     uint32_t task_count;
     atomic_uint next_task;
 };

@@ -113,30 +113,42 @@ uint32_t tensor_form_of(uint32_t type)
     }
 }
 
-struct tensor_form_32 tensor_form_32_at(const struct tensor_input *self, size_t token)
+static struct tensor_form_32 form_32_at(const struct tensor_input *self, size_t items)
 {
     const struct tensor_form_32 *form = &self->form_32;
 
     return (struct tensor_form_32){
-        .q = form->q + token * TENSOR_BLOCK_COLUMNS,
-        .scale = form->scale + token,
-        .scaled_sum = form->scaled_sum + token,
-        .minus_sum = form->minus_sum + token,
+        .q = form->q + items * TENSOR_BLOCK_COLUMNS,
+        .scale = form->scale + items,
+        .scaled_sum = form->scaled_sum + items,
+        .minus_sum = form->minus_sum + items,
     };
 }
 
-struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_t token)
+/* A token behind so many items of whole superblocks. */
+static struct tensor_form_256 form_256_at(
+    const struct tensor_input *self, size_t items, size_t token)
 {
     const struct tensor_form_256 *form = &self->form_256;
 
     return (struct tensor_form_256){
-        .q = form->q + token * TENSOR_BLOCK_COLUMNS,
-        .scale = form->scale + token,
-        .start_32 = form->start_32 + token,
-        .minus_sum_256 = form->minus_sum_256 + token,
-        .sums_16 = form->sums_16 + token,
-        .sums_32 = form->sums_32 + token,
+        .q = form->q + (items + token) * TENSOR_BLOCK_COLUMNS,
+        .scale = form->scale + items / 8 + token,
+        .start_32 = form->start_32 + 2 * items + token,
+        .minus_sum_256 = form->minus_sum_256 + items / 8 + token,
+        .sums_16 = form->sums_16 + items + token,
+        .sums_32 = form->sums_32 + items / 2 + token,
     };
+}
+
+struct tensor_form_32 tensor_form_32_at(const struct tensor_input *self, size_t token)
+{
+    return form_32_at(self, token);
+}
+
+struct tensor_form_256 tensor_form_256_at(const struct tensor_input *self, size_t token)
+{
+    return form_256_at(self, 0, token);
 }
 
 uint32_t tensor_input_copies(const struct tensor_input *self)
@@ -146,38 +158,34 @@ uint32_t tensor_input_copies(const struct tensor_input *self)
     return copies < UINT32_MAX ? (uint32_t)copies : UINT32_MAX;
 }
 
-static void move_on(struct tensor_input *self, size_t items)
+/* Items of one token and 32 columns that lie before a copy: it takes what one token needs of as many
+ * columns as there can be, so that copies do not share cache lines. */
+static size_t copy_items(const struct tensor_activations *activations)
 {
-    self->form_float += items * TENSOR_BLOCK_COLUMNS;
-    self->form_bf16 += items * TENSOR_BF16_PAIRS;
-    self->form_32.q += items * TENSOR_BLOCK_COLUMNS;
-    self->form_32.scale += items;
-    self->form_32.scaled_sum += items;
-    self->form_32.minus_sum += items;
-    self->form_256.q += items * TENSOR_BLOCK_COLUMNS;
-    self->form_256.scale += items / 8;
-    self->form_256.minus_sum_256 += items / 8;
-    self->form_256.start_32 += items * 2;
-    self->form_256.sums_16 += items;
-    self->form_256.sums_32 += items / 2;
+    const struct tensor_input *input = activations->input;
+    size_t blocks = (input->column_count_max + TENSOR_BLOCK_COLUMNS - 1) / TENSOR_BLOCK_COLUMNS;
+
+    base_assert(activations->token_count <= input->token_count_max);
+    base_assert(activations->column_count <= input->column_count_max);
+    base_assert(activations->copy == 0 || activations->token_count == 1);
+    base_assert(activations->copy < tensor_input_copies(input));
+    return activations->copy * token_stride_of(1) * (blocks / 8 * 8);
 }
 
 struct tensor_input tensor_input_view(const struct tensor_activations *activations)
 {
     struct tensor_input view = *activations->input;
+    size_t items = copy_items(activations);
 
-    base_assert(activations->token_count <= view.token_count_max);
-    base_assert(activations->column_count <= view.column_count_max);
-    base_assert(activations->copy == 0 || activations->token_count == 1);
-    base_assert(activations->copy < tensor_input_copies(activations->input));
     view.x = activations->x;
     view.token_count = activations->token_count;
     view.column_count = activations->column_count;
     view.token_stride = token_stride_of(activations->token_count);
     view.forms = activations->forms;
-    /* A copy takes what one token needs of as many columns as there can be. */
-    size_t blocks = (view.column_count_max + TENSOR_BLOCK_COLUMNS - 1) / TENSOR_BLOCK_COLUMNS;
-    move_on(&view, activations->copy * view.token_stride * (blocks / 8 * 8));
+    view.form_float += items * TENSOR_BLOCK_COLUMNS;
+    view.form_bf16 += items * TENSOR_BF16_PAIRS;
+    view.form_32 = form_32_at(activations->input, items);
+    view.form_256 = form_256_at(activations->input, items, 0);
     return view;
 }
 
@@ -196,8 +204,7 @@ static void round_to_bf16(const float x[static 32], uint32_t pairs[static 16])
         pairs[i] = bits[2 * i] >> 16 | (bits[2 * i + 1] & 0xffff0000u);
 }
 
-static void prepare_bf16(
-    const struct tensor_input *self, const float *x, size_t count, uint32_t *block)
+static void prepare_bf16(const float *x, size_t count, size_t token_stride, uint32_t *block)
 {
     for (size_t i = 0; i < count; i += 32) {
         size_t left = count - i;
@@ -208,62 +215,58 @@ static void prepare_bf16(
             break;
         }
         round_to_bf16(x + i, block);
-        block += self->token_stride * TENSOR_BF16_PAIRS;
+        block += token_stride * TENSOR_BF16_PAIRS;
     }
 }
 
-static void prepare_floats(
-    const struct tensor_input *self, const float *x, size_t count, float *block)
+static void prepare_floats(const float *x, size_t count, size_t token_stride, float *block)
 {
     for (size_t i = 0; i < count; i += TENSOR_FLOAT_COLUMNS) {
         size_t left = count - i;
         memcpy(block, x + i,
             (left < TENSOR_FLOAT_COLUMNS ? left : TENSOR_FLOAT_COLUMNS) * sizeof(float));
-        block += self->token_stride * TENSOR_FLOAT_COLUMNS;
-    }
-}
-
-/* Columns [first, first + count) of a token, first at the beginning of a block of every form. */
-static void prepare_columns(struct tensor_input view, size_t token, size_t first, size_t count)
-{
-    const struct tensor_kernels *kernels = tensor_kernels_get();
-    const float *x = view.x + token * view.column_count + first;
-
-    move_on(&view, first / TENSOR_BLOCK_COLUMNS * view.token_stride);
-    if (view.forms & TENSOR_FORM_FLOAT)
-        prepare_floats(&view, x, count, view.form_float + token * TENSOR_FLOAT_COLUMNS);
-    if (view.forms & TENSOR_FORM_BF16)
-        prepare_bf16(&view, x, count, view.form_bf16 + token * TENSOR_BF16_PAIRS);
-    if (view.forms & TENSOR_FORM_32) {
-        struct tensor_form_32 form = tensor_form_32_at(&view, token);
-        kernels->quantize_32(x, count, view.token_stride, &form);
-    }
-    if (view.forms & TENSOR_FORM_256) {
-        struct tensor_form_256 form = tensor_form_256_at(&view, token);
-        kernels->quantize_256(x, count, view.token_stride, &form);
+        block += token_stride * TENSOR_FLOAT_COLUMNS;
     }
 }
 
 void tensor_activations_prepare(
     const struct tensor_activations *self, size_t token, size_t first, size_t count)
 {
-    struct tensor_input view = tensor_input_view(self);
+    const struct tensor_kernels *kernels = tensor_kernels_get();
+    const struct tensor_input *input = self->input;
+    const float *x = self->x + token * self->column_count + first;
     size_t unit =
         (self->forms & TENSOR_FORM_256) != 0 ? TENSOR_SUPERBLOCK_COLUMNS : TENSOR_BLOCK_COLUMNS;
+    size_t stride = token_stride_of(self->token_count);
+    size_t items = copy_items(self) + first / TENSOR_BLOCK_COLUMNS * stride;
 
     base_assert(first % unit == 0 && first + count <= self->column_count);
     base_assert(count % unit == 0 || first + count == self->column_count);
-    prepare_columns(view, token, first, count);
+    if (self->forms & TENSOR_FORM_FLOAT)
+        prepare_floats(x, count, stride,
+            input->form_float + items * TENSOR_BLOCK_COLUMNS + token * TENSOR_FLOAT_COLUMNS);
+    if (self->forms & TENSOR_FORM_BF16)
+        prepare_bf16(x, count, stride, input->form_bf16 + (items + token) * TENSOR_BF16_PAIRS);
+    if (self->forms & TENSOR_FORM_32) {
+        struct tensor_form_32 form = form_32_at(input, items + token);
+        kernels->quantize_32(x, count, stride, &form);
+    }
+    if (self->forms & TENSOR_FORM_256) {
+        struct tensor_form_256 form = form_256_at(input, items, token);
+        kernels->quantize_256(x, count, stride, &form);
+    }
 }
 
 static void prepare_tokens(void *context, uint32_t thread_index, uint32_t thread_count)
 {
-    const struct tensor_input *self = context;
+    struct tensor_input *self = context;
+    const struct tensor_activations activations = {
+        self, self->x, self->token_count, self->column_count, self->forms, 0};
     size_t first, last;
 
     tensor_split(self->token_count, thread_index, thread_count, &first, &last);
     for (size_t t = first; t < last; t++)
-        prepare_columns(*self, t, 0, self->column_count);
+        tensor_activations_prepare(&activations, t, 0, self->column_count);
 }
 
 void tensor_input_prepare_forms(struct tensor_input *self, const float *x, size_t token_count,

@@ -362,6 +362,16 @@ Test(tensor_matrix, rows_come_back_as_they_were)
     }
 }
 
+/* Forms of all types at once. */
+static uint32_t all_forms(void)
+{
+    uint32_t forms = 0;
+
+    for (size_t i = 0; i < SAMPLE_TYPE_COUNT; i++)
+        forms |= tensor_form_of(sample_types[i]);
+    return forms;
+}
+
 /* One preparation serves matrices of all types. */
 Test(tensor_matrix, forms_do_not_disturb_each_other)
 {
@@ -372,12 +382,57 @@ Test(tensor_matrix, forms_do_not_disturb_each_other)
         sample_init(&sample, sample_types[type], 40, 256, false);
         multiply(&sample, 3, NULL);
         memcpy(expected, sample.y, sizeof(expected));
-        uint32_t forms = 0;
-        for (size_t other = 0; other < SAMPLE_TYPE_COUNT; other++)
-            forms |= tensor_form_of(sample_types[other]);
-        tensor_input_prepare_forms(sample.input, sample.x, 3, 256, forms, NULL);
+        tensor_input_prepare_forms(sample.input, sample.x, 3, 256, all_forms(), NULL);
         tensor_matmul(NULL, sample.matrix, sample.input, sample.y, 40);
         cr_assert_eq(memcmp(sample.y, expected, sizeof(expected)), 0);
+        sample_release(&sample);
+    }
+}
+
+Test(tensor_matrix, pieces_give_the_bits_of_the_whole)
+{
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        struct sample sample;
+        float expected[5 * 40];
+
+        sample_init(&sample, sample_types[type], 40, 768, false);
+        multiply(&sample, 5, NULL);
+        memcpy(expected, sample.y, sizeof(expected));
+        memset(sample.y, 0x5a, sizeof(expected));
+        const struct tensor_activations x = {sample.input, sample.x, 5, 768, all_forms(), 0};
+        tensor_input_prepare_forms(sample.input, sample.x + 768, 2, 256, x.forms, NULL);
+        for (size_t token = 5; token-- > 0;) {
+            tensor_activations_prepare(&x, token, 256, 512);
+            tensor_activations_prepare(&x, token, 0, 256);
+        }
+        tensor_matmul_rows(sample.matrix, &x, 16, 40, sample.y, 40);
+        tensor_matmul_rows(sample.matrix, &x, 0, 16, sample.y, 40);
+        cr_assert_eq(memcmp(sample.y, expected, sizeof(expected)), 0, "type %u", sample.type);
+        sample_release(&sample);
+    }
+}
+
+Test(tensor_matrix, copies_of_a_token_do_not_touch_each_other)
+{
+    for (size_t type = 0; type < SAMPLE_TYPE_COUNT; type++) {
+        struct sample sample;
+        float expected[TOKENS_MAX * 40];
+
+        sample_init(&sample, sample_types[type], 40, 768, false);
+        multiply(&sample, TOKENS_MAX, NULL);
+        memcpy(expected, sample.y, sizeof(expected));
+        uint32_t copies = tensor_input_copies(sample.input);
+        cr_assert(copies > 16 && copies <= TOKENS_MAX);
+        struct tensor_activations x = {sample.input, NULL, 1, 768, all_forms(), 0};
+        for (x.copy = 0; x.copy < copies; x.copy++) { /* each of another token */
+            x.x = sample.x + (size_t)x.copy * 768;
+            tensor_activations_prepare(&x, 0, 0, 768);
+        }
+        for (x.copy = 0; x.copy < copies; x.copy++) {
+            tensor_matmul_rows(sample.matrix, &x, 0, 40, sample.y, 40);
+            cr_assert_eq(memcmp(sample.y, expected + (size_t)x.copy * 40, 40 * sizeof(float)), 0,
+                "type %u copy %u", sample.type, x.copy);
+        }
         sample_release(&sample);
     }
 }
