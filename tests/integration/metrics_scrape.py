@@ -31,6 +31,8 @@ def check_numbers(mesh):
     for _ in range(3):
         mesh.run('generate', '-p', 'Hello', '-n', 20, '--ignore-eos')
     mesh.run('generate', '--ids', 1048575, '-n', 2, code=1)
+    # The coordinator counts at its own pace, which generation may outrun.
+    mesh.wait_for(lambda _: mesh.numbers('coordinator')['layermesh_plan_in_force'] == 1, 10, 'a counted plan')
     router, coordinator = mesh.numbers('router'), mesh.numbers('coordinator')
     check(router['layermesh_requests_total{outcome="length"}'] == 3, router)
     check(router['layermesh_requests_total{outcome="refused"}'] == 1, router)
