@@ -271,6 +271,7 @@ struct split {
     uint32_t first[TENSOR_ATTENTION_ROWS]; /* seen by each row, within the split and counted */
     uint32_t end[TENSOR_ATTENTION_ROWS];   /* from its start; equal: nothing */
     uint32_t row_count;
+    bool streams;  /* the pages come from memory, not from a cache */
     float *states; /* [TENSOR_ATTENTION_ROWS, state_floats] */
     float *scores; /* [TENSOR_ATTENTION_ROWS, TENSOR_ATTENTION_STRIDE] */
     float *q;      /* [key_dim / GROUP, TENSOR_ATTENTION_ROWS, GROUP] */
@@ -370,11 +371,11 @@ static void score(const struct split *self, uint32_t first, uint32_t end)
         if (gathers(layout)) {
             float *scales = self->gathered + (size_t)layout->key_dim * GROUP;
             gather_keys(self, position - slot, scales);
-            args.keys = args.next = (const uint8_t *)self->gathered;
+            args.keys = (const uint8_t *)self->gathered;
             args.scales = scales + slot;
         } else {
             args.keys = page_of(cache, position);
-            args.next = keys_after(cache, self->start, position);
+            args.next = self->streams ? keys_after(cache, self->start, position) : NULL;
             args.scales = (const float *)(const void *)(args.keys + layout->key_scales) + slot;
         }
         self->kernels->scores(&args);
@@ -382,20 +383,30 @@ static void score(const struct split *self, uint32_t first, uint32_t end)
     }
 }
 
-/* Scores of one row to its weights, maximum and sum. */
-static void soften(const struct split *self, uint32_t row)
+/* Scores to weights, maxima and sums. */
+static void soften(const struct split *self)
 {
     const struct tensor_attention_cache *cache = self->cache;
-    float *state = self->states + row * tensor_attention_state_floats(&cache->layout);
-    float *scores = self->scores + (size_t)row * TENSOR_ATTENTION_STRIDE + self->first[row];
-    size_t count = self->end[row] - self->first[row];
+    float most[TENSOR_ATTENTION_ROWS], sum[TENSOR_ATTENTION_ROWS];
+    const struct tensor_attention_rows args = {.scores = self->scores,
+        .row_count = self->row_count,
+        .first = self->first,
+        .end = self->end,
+        .most = most,
+        .sum = sum};
 
-    if (count == 0)
-        return;
-    if (cache->softcap > 0)
-        tensor_softcap(scores, count, cache->softcap, scores);
-    *state_sum(&cache->layout, state) =
-        self->kernels->soften(scores, count, state_maximum(&cache->layout, state));
+    for (uint32_t r = 0; r < self->row_count && cache->softcap > 0; r++) {
+        float *scores = self->scores + (size_t)r * TENSOR_ATTENTION_STRIDE + self->first[r];
+        tensor_softcap(scores, self->end[r] - self->first[r], cache->softcap, scores);
+    }
+    self->kernels->soften(&args);
+    for (uint32_t r = 0; r < self->row_count; r++) {
+        float *state = self->states + r * tensor_attention_state_floats(&cache->layout);
+        if (self->first[r] == self->end[r])
+            continue;
+        *state_maximum(&cache->layout, state) = most[r];
+        *state_sum(&cache->layout, state) = sum[r];
+    }
 }
 
 /* Adds the values of [first, end), counted from the split's start, to the rows from row on. */
@@ -411,14 +422,19 @@ static void add_values(
         .sum_stride = tensor_attention_state_floats(layout)};
 
     args.sums = self->states + row * args.sum_stride;
-    for (uint32_t at = first; at < end; at += (uint32_t)args.count) {
-        uint32_t slot = (self->start + at) % layout->page_tokens;
-        uint32_t room = layout->page_tokens - slot;
-        args.slot = slot;
-        args.count = end - at < room ? end - at : room;
+    for (uint32_t at = first; at < end;) {
         args.weights = self->scores + (size_t)row * TENSOR_ATTENTION_STRIDE + at;
-        args.values = page_of(cache, self->start + at) + layout->values;
-        args.next = values_after(cache, self->start, self->start + at);
+        args.piece_count = 0;
+        while (at < end && args.piece_count < TENSOR_ATTENTION_PIECES) {
+            uint32_t slot = (self->start + at) % layout->page_tokens;
+            uint32_t room = layout->page_tokens - slot, count = end - at < room ? end - at : room;
+            args.pieces[args.piece_count++] = (struct tensor_attention_piece){
+                .values = page_of(cache, self->start + at) + layout->values,
+                .next = self->streams ? values_after(cache, self->start, self->start + at) : NULL,
+                .slot = slot,
+                .count = count};
+            at += count;
+        }
         self->kernels->values(&args);
     }
 }
@@ -452,12 +468,14 @@ static void sum_values(const struct split *self)
     }
     bool shared = low < high;
     for (uint32_t r = 0; r < self->row_count; r++)
-        add_values(self, self->first[r], shared ? low : self->end[r], r, 1);
+        if (self->first[r] < (shared ? low : self->end[r]))
+            add_values(self, self->first[r], shared ? low : self->end[r], r, 1);
     if (!shared)
         return;
     add_values(self, low, high, 0, self->row_count);
     for (uint32_t r = 0; r < self->row_count; r++)
-        add_values(self, high, self->end[r], r, 1);
+        if (high < self->end[r])
+            add_values(self, high, self->end[r], r, 1);
 }
 
 void tensor_attention_split(const struct tensor_attention_cache *cache,
@@ -468,6 +486,8 @@ void tensor_attention_split(const struct tensor_attention_cache *cache,
         .kernels = kernels_get(),
         .start = split * TENSOR_ATTENTION_SPLIT,
         .row_count = row_count,
+        /* A full tile of several tokens is one of many that read these pages one after another. */
+        .streams = row_count < TENSOR_ATTENTION_ROWS || rows[0].end == rows[row_count - 1].end,
         .states = states,
         .scores = scratch};
     uint32_t first = TENSOR_ATTENTION_SPLIT, end = 0;
@@ -494,11 +514,9 @@ void tensor_attention_split(const struct tensor_attention_cache *cache,
         return;
     pack_queries(&self, rows);
     score(&self, first, end);
-    for (uint32_t r = 0; r < row_count; r++) {
-        soften(&self, r);
-        if (cache->layout.type == TENSOR_Q8_0)
-            scale_weights(&self, r);
-    }
+    soften(&self);
+    for (uint32_t r = 0; r < row_count && cache->layout.type == TENSOR_Q8_0; r++)
+        scale_weights(&self, r);
     sum_values(&self);
 }
 

@@ -119,7 +119,7 @@ ALWAYS_INLINE void add_products(LANES *sum, const LANES *elements, const float *
 
 /* row_count rows times block groups of 16 positions, all sums in registers. */
 ALWAYS_INLINE void score_block(const struct tensor_attention_scores *a, size_t group, size_t row,
-    const size_t row_count, const size_t block, const uint32_t type)
+    const size_t row_count, const size_t block, const uint32_t type, const bool ahead)
 {
     const size_t step = 16 * element_bytes(type), panel_bytes = a->dim * 2 * step;
     const size_t width = block > 1 ? 2 * step : a->panel_groups * step;
@@ -135,7 +135,7 @@ ALWAYS_INLINE void score_block(const struct tensor_attention_scores *a, size_t g
         for (size_t b = 0; b < block; b++) {
             size_t offset = i * width + panel_offset(group, b, block, panel_bytes, step);
             k[b] = load_elements(a->keys + offset, type);
-            if (b % 2 == 0)
+            if (ahead && b % 2 == 0)
                 prefetch_row(a->next + offset, block == 1 ? step : 2 * step);
         }
         add_products(sum, k, q, 16, row_count, block);
@@ -153,56 +153,63 @@ ALWAYS_INLINE void score_block(const struct tensor_attention_scores *a, size_t g
 
 /* row_count rows times block vectors of values. */
 ALWAYS_INLINE void value_block(const struct tensor_attention_values *a, size_t vector, size_t row,
-    const size_t row_count, const size_t block, const uint32_t type)
+    const size_t row_count, const size_t block, const uint32_t type, const bool ahead)
 {
     const size_t step = 16 * element_bytes(type);
     const size_t width = block > 1 || (vector | 1) < a->vector_count ? 2 * step : step;
     const float *weights = a->weights + row * STRIDE;
     float *sums = a->sums + row * a->sum_stride + vector * 16;
-    size_t at = a->slot * width;
     LANES sum[ATTENTION_SUMS];
 
     UNROLLED
     for (size_t n = 0; n < row_count * block; n++)
         sum[n] = lanes_load(sums + n / block * a->sum_stride + n % block * 16);
-    for (size_t j = 0; j < a->count; j++, at += width) {
-        LANES v[4];
-        UNROLLED
-        for (size_t b = 0; b < block; b++) {
-            size_t offset = at + panel_offset(vector, b, block, a->panel_bytes, step);
-            v[b] = load_elements(a->values + offset, type);
-            if (b % 2 == 0)
-                prefetch_row(a->next + offset, block == 1 ? step : 2 * step);
+    for (const struct tensor_attention_piece *p = a->pieces; p < a->pieces + a->piece_count; p++)
+        for (size_t j = 0; j < p->count; j++, weights++) {
+            size_t at = (p->slot + j) * width;
+            LANES v[4];
+            UNROLLED
+            for (size_t b = 0; b < block; b++) {
+                size_t offset = at + panel_offset(vector, b, block, a->panel_bytes, step);
+                v[b] = load_elements(p->values + offset, type);
+                if (ahead && b % 2 == 0)
+                    prefetch_row(p->next + offset, block == 1 ? step : 2 * step);
+            }
+            add_products(sum, v, weights, STRIDE, row_count, block);
         }
-        add_products(sum, v, weights + j, STRIDE, row_count, block);
-    }
     UNROLLED
     for (size_t n = 0; n < row_count * block; n++)
         lanes_store(sums + n / block * a->sum_stride + n % block * 16, sum[n]);
 }
 
 /* One function for each type and shape: whole blocks, then whole panels, then what is left. */
-#define ATTENTION_BLOCKS(what, first, end, row, rows, block, type)                                 \
+#define ATTENTION_BLOCKS(what, first, end, row, rows, block, type, ahead)                          \
     do {                                                                                           \
         size_t at = first;                                                                         \
         if (at % 2 == 1 && at < (end) && (block) > 1)                                              \
-            what(a, at++, row, rows, 1, type);                                                     \
+            what(a, at++, row, rows, 1, type, ahead);                                              \
         for (; at + (block) <= (end); at += (block))                                               \
-            what(a, at, row, rows, block, type);                                                   \
+            what(a, at, row, rows, block, type, ahead);                                            \
         for (; (block) > 2 && at + 2 <= (end); at += 2)                                            \
-            what(a, at, row, rows, (block) > 1 ? 2 : 1, type);                                     \
+            what(a, at, row, rows, (block) > 1 ? 2 : 1, type, ahead);                              \
         for (; at < (end); at++)                                                                   \
-            what(a, at, row, rows, 1, type);                                                       \
+            what(a, at, row, rows, 1, type, ahead);                                                \
     } while (0)
 #define ATTENTION_FUNCTIONS(suffix, rows, block, type)                                             \
     static void scores_##suffix##_##rows(const struct tensor_attention_scores *a, size_t row)      \
     {                                                                                              \
-        ATTENTION_BLOCKS(                                                                          \
-            score_block, a->group_first, a->group_first + a->group_count, row, rows, block, type); \
+        size_t first = a->group_first, end = first + a->group_count;                               \
+        if (a->next != NULL)                                                                       \
+            ATTENTION_BLOCKS(score_block, first, end, row, rows, block, type, true);               \
+        else                                                                                       \
+            ATTENTION_BLOCKS(score_block, first, end, row, rows, block, type, false);              \
     }                                                                                              \
     static void values_##suffix##_##rows(const struct tensor_attention_values *a, size_t row)      \
     {                                                                                              \
-        ATTENTION_BLOCKS(value_block, 0, a->vector_count, row, rows, block, type);                 \
+        if (a->pieces[0].next != NULL)                                                             \
+            ATTENTION_BLOCKS(value_block, 0, a->vector_count, row, rows, block, type, true);       \
+        else                                                                                       \
+            ATTENTION_BLOCKS(value_block, 0, a->vector_count, row, rows, block, type, false);      \
     }
 #define ATTENTION_F32(rows, block)  ATTENTION_FUNCTIONS(f32, rows, block, TENSOR_F32)
 #define ATTENTION_F16(rows, block)  ATTENTION_FUNCTIONS(f16, rows, block, TENSOR_F16)
@@ -266,27 +273,36 @@ ALWAYS_INLINE LANES lanes_exp_of_negative(LANES x)
     return lanes_weight(x, e.factor, e.exponent, e.bits, LANES_EXP_LOW);
 }
 
-static float attention_soften(float *scores, size_t count, float *ret_most)
+static float soften_row(float *scores, size_t count, float most)
 {
-    float most = max(scores, count);
-    LANES sum = lanes_set(0);
+    LANES sum = lanes_set(0), shift = lanes_set(most);
     size_t i = 0;
 
-    /* Only weights that overflow get here; the result is no number either way. */
-    most = isfinite(most) ? most : 0.0f;
-    *ret_most = most;
     for (; i + 16 <= count; i += 16) {
-        LANES e = lanes_exp_of_negative(lanes_sub(lanes_load(scores + i), lanes_set(most)));
+        LANES e = lanes_exp_of_negative(lanes_sub(lanes_load(scores + i), shift));
         lanes_store(scores + i, e);
         sum = lanes_add(sum, e);
     }
     if (i < count) {
         LANES rest = lanes_load_part(scores + i, count - i, -INFINITY);
-        LANES e = lanes_exp_of_negative(lanes_sub(rest, lanes_set(most)));
+        LANES e = lanes_exp_of_negative(lanes_sub(rest, shift));
         lanes_store_part(scores + i, e, count - i);
         sum = lanes_add(sum, e);
     }
     return lanes_tree_sum(sum);
+}
+
+/* All maxima first, so that no row waits for its own. */
+static void attention_soften(const struct tensor_attention_rows *a)
+{
+    for (size_t r = 0; r < a->row_count; r++) {
+        float most = max(a->scores + r * STRIDE + a->first[r], a->end[r] - a->first[r]);
+        /* Only weights that overflow get here; the result is no number either way. */
+        a->most[r] = isfinite(most) ? most : 0.0f;
+    }
+    for (size_t r = 0; r < a->row_count; r++)
+        a->sum[r] =
+            soften_row(a->scores + r * STRIDE + a->first[r], a->end[r] - a->first[r], a->most[r]);
 }
 
 static void attention_blend(float *y, float a, const float *x, float b, size_t count)
