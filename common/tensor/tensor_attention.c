@@ -18,15 +18,7 @@
 
 static const struct tensor_attention_kernels *kernels_get(void)
 {
-#ifdef TENSOR_WITH_X86
-    const char *name = tensor_kernels_get()->name;
-
-    if (strncmp(name, "avx512", 6) == 0)
-        return &tensor_attention_avx512;
-    if (strncmp(name, "avx", 3) == 0)
-        return &tensor_attention_avx2;
-#endif
-    return &tensor_attention_scalar;
+    return tensor_kernels_get()->attention;
 }
 
 static const struct {

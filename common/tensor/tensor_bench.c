@@ -98,6 +98,8 @@ int tensor_bench_ceilings(
     *ret = (struct tensor_ceilings){0};
     peak.run = kernels->peaks->int8;
     ret->int8_gops = peak.run == NULL ? 0 : measure_peak(pool, duration_ms, &peak);
+    peak.run = kernels->wide_peak_int8;
+    ret->wide_int8_gops = peak.run == NULL ? 0 : measure_peak(pool, duration_ms, &peak);
     peak.run = kernels->peaks->bf16;
     ret->bf16_gops = peak.run == NULL ? 0 : measure_peak(pool, duration_ms, &peak);
     peak.run = kernels->peaks->f32;

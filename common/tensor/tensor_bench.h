@@ -13,6 +13,7 @@ struct tensor_pool;
 /* Peaks over all threads of the pool; operations are multiplications and additions. 0 where the
  * instruction set in use has no such instruction. */
 struct tensor_ceilings {
+    double wide_int8_gops;    /* of the tile unit; 0 where products do not use one */
     double int8_gops;         /* vpdpbusd, or vpmaddubsw + vpmaddwd + vpaddd */
     double bf16_gops;         /* vdpbf16ps */
     double f32_gops;          /* fused multiply-add */

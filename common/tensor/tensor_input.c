@@ -132,7 +132,7 @@ static struct tensor_form_256 form_256_at(
     const struct tensor_form_256 *form = &self->form_256;
 
     return (struct tensor_form_256){
-        .q = form->q + (items + token) * TENSOR_BLOCK_COLUMNS,
+        .q = form->q + (items + 2 * token) * TENSOR_BLOCK_COLUMNS,
         .scale = form->scale + items / 8 + token,
         .start_32 = form->start_32 + 2 * items + token,
         .minus_sum_256 = form->minus_sum_256 + items / 8 + token,

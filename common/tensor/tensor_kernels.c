@@ -5,6 +5,8 @@
 #include <string.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 #endif
 
 static const struct tensor_kernels *_Atomic chosen;
@@ -30,6 +32,8 @@ tensor_product_fn *const tensor_products_avxvnni[TENSOR_TYPES] = {
     TENSOR_EACH_PLAIN_TYPE(PRODUCT_OF, avx2) TENSOR_EACH_QUANTISED_TYPE(PRODUCT_OF, avxvnni)};
 tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES] = {
     TENSOR_EACH_TYPE(PRODUCT_OF, avx512)};
+tensor_product_fn *const tensor_products_amx[TENSOR_TYPES] = {
+    TENSOR_EACH_QUANTISED_TYPE(PRODUCT_OF, amx)};
 #endif
 
 #ifdef TENSOR_WITH_X86
@@ -55,6 +59,20 @@ static bool has_avx512(void)
     return has_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
            __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq") &&
            __builtin_cpu_supports("avx512vnni");
+}
+
+/* Tile registers must be in the processor (leaf 7, bits 24 and 25 of edx), be saved by the system (bits 17 and 18
+ * of XCR0), and be asked for: the permission holds for the whole process. */
+static bool has_amx(void)
+{
+    const unsigned int tile_data = 18, request_permission = 0x1023; /* ARCH_REQ_XCOMP_PERM */
+    unsigned int a, b, c, d, low, high;
+
+    if (!has_avx512() || !__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d >> 24 & 3) != 3 ||
+        !__get_cpuid(1, &a, &b, &c, &d) || (c & bit_OSXSAVE) == 0)
+        return false;
+    __asm__("xgetbv" : "=a"(low), "=d"(high) : "c"(0));
+    return (low >> 17 & 3) == 3 && syscall(SYS_arch_prctl, request_permission, tile_data) == 0;
 }
 
 /* Leaf 7, subleaf 1, bit 5 of eax. */
@@ -135,13 +153,15 @@ static const struct tensor_kernels *find(const char *isa)
         return &tensor_kernels_avxvnni;
     if (strcmp(isa, "avx512") == 0 && has_avx512())
         return &tensor_kernels_avx512;
+    if (strcmp(isa, "amx") == 0 && has_amx())
+        return &tensor_kernels_amx;
 #endif
     return NULL;
 }
 
 static const struct tensor_kernels *choose(void)
 {
-    static const char *const best_first[] = {"avx512", "avxvnni", "avx2", "scalar"};
+    static const char *const best_first[] = {"amx", "avx512", "avxvnni", "avx2", "scalar"};
     const char *wish = getenv("LAYERMESH_ISA");
     const struct tensor_kernels *table = wish == NULL ? NULL : find(wish);
 

@@ -71,7 +71,7 @@ struct tensor_form_32 {
 
 /* ... with a scale per 256 columns, a superblock of eight blocks. */
 struct tensor_form_256 {
-    int8_t *q;              /* [block][token_stride][32] */
+    int8_t *q;              /* [pair of blocks][token_stride][64] */
     float *scale;           /* [superblock][token_stride] */
     int32_t *start_32;      /* [block][2][token_stride], -32 * sum(q) of 16 columns */
     int32_t *minus_sum_256; /* [superblock][token_stride] */
@@ -130,6 +130,7 @@ extern tensor_product_fn *const tensor_products_scalar[TENSOR_TYPES]; /* NULL: n
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx2)
 TENSOR_EACH_QUANTISED_TYPE(TENSOR_DECLARE_PRODUCT, avxvnni)
 TENSOR_EACH_TYPE(TENSOR_DECLARE_PRODUCT, avx512)
+TENSOR_EACH_QUANTISED_TYPE(TENSOR_DECLARE_PRODUCT, amx)
 void tensor_product_avx2_BF16_exact(const struct tensor_tile *tile);
 void tensor_product_avx512_BF16_exact(const struct tensor_tile *tile);
 /* BF16 by vdpbf16ps, and by the same sequence of other instructions. */
@@ -139,6 +140,8 @@ double tensor_peak_avx512_bf16(uint32_t steps);
 extern tensor_product_fn *const tensor_products_avx2[TENSOR_TYPES];
 extern tensor_product_fn *const tensor_products_avxvnni[TENSOR_TYPES];
 extern tensor_product_fn *const tensor_products_avx512[TENSOR_TYPES];
+extern tensor_product_fn *const tensor_products_amx[TENSOR_TYPES];
+double tensor_peak_amx_int8(uint32_t steps);
 #endif
 
 /* What the units can do at best: each runs so many steps on the calling thread and returns the
@@ -155,12 +158,19 @@ extern const struct tensor_peaks tensor_peaks_avxvnni;
 extern const struct tensor_peaks tensor_peaks_avx512;
 #endif
 
+struct tensor_attention_kernels;
+
 struct tensor_kernels {
     const char *name;
+    const struct tensor_attention_kernels *attention;
     size_t token_tile;                  /* most tokens of one tile, <= TENSOR_TOKEN_TILE_MAX */
     tensor_product_fn *const *products; /* [TENSOR_TYPES] by type, NULL where there is none */
     tensor_product_fn *product_bf16_exact;
     const struct tensor_peaks *peaks;
+    /* The same products for as many tokens as there are, or NULL: worth it from so many tokens. */
+    tensor_product_fn *const *wide_products; /* [TENSOR_TYPES] */
+    size_t wide_tokens_min;
+    double (*wide_peak_int8)(uint32_t steps); /* as peaks->int8, of the unit that they use */
     /* One token's x into the forms, which begin at that token. */
     void (*quantize_32)(const float *x, size_t column_count, size_t token_stride,
         const struct tensor_form_32 *form);
@@ -184,6 +194,7 @@ extern const struct tensor_kernels tensor_kernels_scalar;
 extern const struct tensor_kernels tensor_kernels_avx2;
 extern const struct tensor_kernels tensor_kernels_avxvnni;
 extern const struct tensor_kernels tensor_kernels_avx512;
+extern const struct tensor_kernels tensor_kernels_amx; /* AVX-512, and AMX for many tokens */
 #endif
 
 /* The table in use: the best that the processor has, or what LAYERMESH_ISA asks for if the

@@ -9,6 +9,7 @@
 #define TENSOR_PRODUCTS           tensor_products_avx2
 #define TENSOR_PEAKS              tensor_peaks_avx2
 #define TENSOR_PRODUCT_BF16_EXACT tensor_product_avx2_BF16_exact
+#define TENSOR_ATTENTION          tensor_attention_avx2
 #define TENSOR_TABLE_NAME         "avx2"
 #define TENSOR_TOKEN_TILE         6
 
@@ -172,6 +173,7 @@ INLINE int32_t lanes_store_s8(int8_t *p, LANES a)
 const struct tensor_kernels tensor_kernels_avxvnni = {
     .name = "avx-vnni",
     .token_tile = TENSOR_TOKEN_TILE,
+    .attention = &TENSOR_ATTENTION,
     .products = tensor_products_avxvnni,
     .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,
     .peaks = &tensor_peaks_avxvnni,

@@ -9,6 +9,7 @@
 #define TENSOR_PRODUCTS           tensor_products_avx512
 #define TENSOR_PEAKS              tensor_peaks_avx512
 #define TENSOR_PRODUCT_BF16_EXACT tensor_product_avx512_BF16_exact
+#define TENSOR_ATTENTION          tensor_attention_avx512
 #define TENSOR_TABLE_NAME         "avx512-vnni"
 #define TENSOR_TOKEN_TILE         12
 
@@ -133,3 +134,17 @@ INLINE int32_t lanes_store_s8(int8_t *p, LANES a)
 }
 
 #include "tensor_attention_body.h"
+
+/* The same lanes, with the tile unit for many tokens. */
+const struct tensor_kernels tensor_kernels_amx = {
+    .name = "amx-int8",
+    .attention = &TENSOR_ATTENTION,
+    .token_tile = TENSOR_TOKEN_TILE,
+    .products = TENSOR_PRODUCTS,
+    .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,
+    .peaks = &TENSOR_PEAKS,
+    .wide_products = tensor_products_amx,
+    .wide_tokens_min = 32,
+    .wide_peak_int8 = tensor_peak_amx_int8,
+    TENSOR_LANE_FUNCTIONS,
+};

@@ -6,6 +6,7 @@
 #ifndef TENSOR_KERNELS_BODY_H
 #define TENSOR_KERNELS_BODY_H
 
+#include "tensor_attention_kernels.h"
 #include "tensor_kernels.h"
 #include "tensor_matrix.h"
 #include "tensor_type.h"
@@ -84,7 +85,7 @@ static void quantize_256(
         int32_t total = 0, previous = 0;
         for (size_t b = 0; b < 8; b++) {
             size_t block = s * 8 + b;
-            int8_t *q = form->q + block * token_stride * 32;
+            int8_t *q = form->q + block / 2 * token_stride * 64 + block % 2 * 32;
             int32_t low = quantize_16(x + b * 32, scale, q);
             int32_t high = quantize_16(x + b * 32 + 16, scale, q + 16);
             form->start_32[2 * block * token_stride] = -32 * low;
@@ -302,6 +303,7 @@ static float exp_shifted(const float *x, size_t count, float shift, float *y)
 
 const struct tensor_kernels TENSOR_TABLE = {
     .name = TENSOR_TABLE_NAME,
+    .attention = &TENSOR_ATTENTION,
     .token_tile = TENSOR_TOKEN_TILE,
     .products = TENSOR_PRODUCTS,
     .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,

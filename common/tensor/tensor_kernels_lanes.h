@@ -18,6 +18,7 @@
 #define TENSOR_PRODUCTS           tensor_products_scalar
 #define TENSOR_PEAKS              tensor_peaks_scalar
 #define TENSOR_PRODUCT_BF16_EXACT tensor_product_scalar_BF16_exact
+#define TENSOR_ATTENTION          tensor_attention_scalar
 #define TENSOR_TABLE_NAME         "scalar"
 #define TENSOR_TOKEN_TILE         1
 #define TENSOR_KEEP_LOOPS         /* nothing here lives in registers, so unrolling would only be long */

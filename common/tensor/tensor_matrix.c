@@ -224,6 +224,34 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
     }
 }
 
+/* The product of all tokens at once, where the processor has a unit for it and they are enough. */
+static tensor_product_fn *wide_product_of(const struct product *self)
+{
+    const struct tensor_kernels *kernels = tensor_kernels_get();
+
+    if (kernels->wide_products == NULL || self->x->token_count < kernels->wide_tokens_min)
+        return NULL;
+    return kernels->wide_products[self->w->type];
+}
+
+static void multiply_wide(const struct product *self, tensor_product_fn *product,
+    struct tensor_tile *tile, size_t row_first)
+{
+    tile->token_count = self->x->token_count;
+    tile->form_32 = self->x->form_32;
+    tile->form_256 = self->x->form_256;
+    tile->y = self->y + row_first;
+    product(tile);
+}
+
+/* Groups that stay in the second cache while all tokens pass. */
+static size_t panel_groups_of(const struct tensor_matrix *w)
+{
+    size_t panel = PANEL_BYTES / w->group_bytes / PANEL_GROUPS * PANEL_GROUPS;
+
+    return panel == 0 ? PANEL_GROUPS : panel;
+}
+
 /* Row groups [first, last). */
 static void multiply_groups(const struct product *self, size_t first, size_t last)
 {
@@ -239,9 +267,8 @@ static void multiply_groups(const struct product *self, size_t first, size_t las
             w, self->x, first * TENSOR_ROW_GROUP, row_last, self->y, self->y_stride);
         return;
     }
-    size_t panel = PANEL_BYTES / w->group_bytes / PANEL_GROUPS * PANEL_GROUPS;
-    if (panel == 0)
-        panel = PANEL_GROUPS;
+    tensor_product_fn *wide = wide_product_of(self);
+    size_t panel = wide != NULL ? last - first : panel_groups_of(w);
     for (size_t group = first; group < last; group += panel) {
         struct tensor_tile tile = {
             .groups = w->groups + group * w->group_bytes,
@@ -252,7 +279,10 @@ static void multiply_groups(const struct product *self, size_t first, size_t las
             .token_stride = self->x->token_stride,
             .y_stride = self->y_stride,
         };
-        multiply_panel(self, &tile, group * TENSOR_ROW_GROUP);
+        if (wide != NULL)
+            multiply_wide(self, wide, &tile, group * TENSOR_ROW_GROUP);
+        else
+            multiply_panel(self, &tile, group * TENSOR_ROW_GROUP);
     }
 }
 

@@ -127,7 +127,7 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
 {
     const size_t sum_count = group_count * token_count, stride = tile->token_stride;
     const size_t half_count = IS_FINE(type) ? 2 : 1, step_count = IS_FINE(type) ? 4 : 8;
-    const int8_t *q = tile->form_256.q + block * stride * TENSOR_BLOCK_COLUMNS;
+    const int8_t *q = tile->form_256.q + block / 2 * stride * 64 + block % 2 * 32;
     const int32_t *start = tile->form_256.start_32 + block * stride * 2;
 
     UNROLLED
@@ -150,7 +150,7 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
                 UNROLLED
                 for (size_t t = 0; t < token_count; t++) {
                     size_t n = g * token_count + t;
-                    count[n] = sums_dot(count[n], codes, q + t * 32 + step * 4, scale,
+                    count[n] = sums_dot(count[n], codes, q + t * 64 + step * 4, scale,
                         CODE_BITS(type), step_count - 1 - i);
                 }
             }

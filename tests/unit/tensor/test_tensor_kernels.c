@@ -191,9 +191,9 @@ Test(tensor_kernels, quantisation_by_256_is_what_it_says)
     x[300] = INFINITY;
     quantize_both(tensor_kernels_get(), x, &forms);
     cr_assert_eq(forms.scale[1][0], 2);
-    cr_assert(isnan(forms.scale[1][2]) && forms.q[1][8 * 2 * 32 + 44] == 0);
-    cr_assert(forms.q[1][3] == -127 && forms.q[1][17] == 10 && forms.q[1][2 * 32 + 8] == 3);
-    cr_assert(forms.q[1][7 * 2 * 32 + 31] == 127);
+    cr_assert(isnan(forms.scale[1][2]) && forms.q[1][4 * 2 * 64 + 44] == 0);
+    cr_assert(forms.q[1][3] == -127 && forms.q[1][17] == 10 && forms.q[1][32 + 8] == 3);
+    cr_assert(forms.q[1][3 * 2 * 64 + 63] == 127);
     cr_assert(forms.minus_sum[1][0] == 32 * 127 && forms.minus_sum[1][2] == -320);
     cr_assert(forms.minus_sum[1][4] == -96 && forms.minus_sum_256[0] == 127 - 10 - 3 - 127);
     cr_assert_eq(forms.sums_16[0], (-127 & 0xffff) | 10 << 16);
