@@ -16,7 +16,7 @@ static const uint32_t sample_types[] = {TENSOR_F32, TENSOR_F16, TENSOR_BF16, TEN
 #define SAMPLE_TYPE_COUNT (sizeof(sample_types) / sizeof(sample_types[0]))
 
 /* Names for tensor_kernels_use(), the reference first. A processor may lack some. */
-static const char *const sample_isas[] = {"scalar", "avx2", "avxvnni", "avx512"};
+static const char *const sample_isas[] = {"scalar", "avx2", "avxvnni", "avx512", "amx"};
 #define SAMPLE_ISA_COUNT (sizeof(sample_isas) / sizeof(sample_isas[0]))
 
 /* xorshift64; *state must not be 0. */
