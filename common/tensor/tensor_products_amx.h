@@ -8,6 +8,7 @@
  */
 #ifndef TENSOR_PRODUCTS_AMX_H
 #define TENSOR_PRODUCTS_AMX_H
+#ifdef __AVX512VNNI__ /* only files built for it use it */
 
 #include "tensor_amx.h"
 #include "tensor_products_avx512.h"
@@ -102,4 +103,5 @@ ALWAYS_INLINE void amx_product(const struct tensor_tile *tile, const struct amx_
     amx_release();
 }
 
+#endif
 #endif
