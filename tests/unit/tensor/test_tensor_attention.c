@@ -248,6 +248,29 @@ Test(tensor_attention, a_row_does_not_touch_what_it_does_not_see)
     }
 }
 
+/* Weights are put together from bits: those of a NaN must not become a number. */
+Test(tensor_attention, a_nan_with_payload_stays_one)
+{
+    static const char *const isas[] = {"scalar", "avx2", "avx512"};
+    const uint32_t bits[] = {0x7fc00001u, 0xffc001ffu, 0x7f800155u};
+    struct sample *s = sample_new(TENSOR_F32, 64, 20, 12);
+    struct tensor_attention_row row = {s->q[0], 0, 100};
+    float k[20] = {0}, v[12] = {0}, y[12];
+
+    for (size_t n = 0; n < 3 * 3; n++) {
+        if (!tensor_kernels_use(isas[n % 3]))
+            continue;
+        memcpy(&k[7], &bits[n / 3], sizeof(k[7]));
+        tensor_attention_store(
+            &s->cache.layout, s->memory + s->pages[33 / 64] * s->cache.page_bytes, 33 % 64, k, v);
+        attend(s, &row, 1, NULL, y);
+        for (uint32_t i = 0; i < 12; i++)
+            cr_expect(isnan(y[i]), "%s, %08x", isas[n % 3], bits[n / 3]);
+    }
+    tensor_kernels_use(NULL);
+    sample_free(s);
+}
+
 Test(tensor_attention, stored_values)
 {
     static const float x[20] = {0, -0.0f, 1, -1, 65504, 65520, 1e30f, -1e30f, INFINITY, -INFINITY,
