@@ -133,6 +133,11 @@ struct net_inbound {
 int net_receive(struct net_socket *self, struct net_inbound *ret);
 void net_inbound_release(struct net_inbound *self);
 
+/* Counts a message that was received and then found out of place; logs it once a minute for each
+ * peer. */
+void net_refuse_message(struct net_socket *self, const struct net_inbound *inbound,
+    enum net_refusal reason, const char *text);
+
 /* Messages dropped on this socket since it was opened. */
 uint64_t net_refused_count(const struct net_socket *self);
 

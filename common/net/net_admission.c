@@ -89,6 +89,7 @@ const char *net_refusal_name(enum net_refusal reason)
         [NET_REFUSED_HALF_OPEN] = "half_open",
         [NET_REFUSED_BACKLOG] = "backlog",
         [NET_REFUSED_TOKEN] = "token",
+        [NET_REFUSED_HOP] = "hop",
     };
 
     return (unsigned)reason < NET_REFUSAL_COUNT ? names[reason] : "unknown";

@@ -33,7 +33,8 @@ struct bucket {
     uint64_t peer;  /* hash; 0: free */
     uint64_t milli; /* thousandths of a message that are left */
     uint64_t at_ms;
-    uint64_t told_ms; /* when the peer last heard of it */
+    uint64_t told_ms;   /* when the peer last heard of it */
+    uint64_t logged_ms; /* when the log last did; 0: never */
 };
 
 struct recent {
@@ -213,16 +214,35 @@ static struct bucket *bucket_of(
     return oldest;
 }
 
+/* One key has one bucket, however many connections it makes. */
+static struct bucket *bucket_of_sender(struct net_socket *socket, const struct net_peer *from,
+    const struct net_sender *who, uint64_t now_ms)
+{
+    const uint64_t peer = who->role != 0
+                              ? hash((const uint8_t *)who->public_key, LIMIT_KEY_BYTES - 1)
+                              : hash(from->id, from->bytes);
+
+    return bucket_of(socket->guard, peer, now_ms, (uint64_t)limits[socket->plane].burst * MILLI);
+}
+
+bool net_guard_may_log(
+    struct net_socket *socket, const struct net_peer *from, const struct net_sender *who)
+{
+    const uint64_t now_ms = base_clock_ms();
+    struct bucket *bucket = bucket_of_sender(socket, from, who, now_ms);
+
+    if (bucket->logged_ms != 0 && now_ms - bucket->logged_ms < NET_LOG_PEER_MS)
+        return false;
+    bucket->logged_ms = now_ms;
+    return true;
+}
+
 bool net_guard_allows(struct net_socket *socket, const struct net_peer *from,
     const struct net_sender *who, bool *ret_tell)
 {
     const uint64_t full_milli = (uint64_t)limits[socket->plane].burst * MILLI;
     const uint64_t now_ms = base_clock_ms();
-    /* One key has one bucket, however many connections it makes. */
-    const uint64_t peer = who->role != 0
-                              ? hash((const uint8_t *)who->public_key, LIMIT_KEY_BYTES - 1)
-                              : hash(from->id, from->bytes);
-    struct bucket *bucket = bucket_of(socket->guard, peer, now_ms, full_milli);
+    struct bucket *bucket = bucket_of_sender(socket, from, who, now_ms);
 
     bucket->milli += (now_ms - bucket->at_ms) * limits[socket->plane].per_second;
     bucket->at_ms = now_ms;

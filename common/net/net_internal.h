@@ -40,7 +40,8 @@ struct net_context {
     struct net_traffic traffic;
 };
 
-#define NET_HANDSHAKE_MS 5000 /* a handshake that takes longer is ended by libzmq */
+#define NET_HANDSHAKE_MS 5000  /* a handshake that takes longer is ended by libzmq */
+#define NET_LOG_PEER_MS  60000 /* between two lines about what one peer may not say */
 
 struct net_guard;
 
@@ -103,6 +104,9 @@ void net_guard_check(struct net_socket *socket);
 /* Whether this peer may send one more message now. *ret_tell: it should hear that it may not. */
 bool net_guard_allows(struct net_socket *socket, const struct net_peer *from,
     const struct net_sender *who, bool *ret_tell);
+/* Whether the log has room for what this peer did: once in NET_LOG_PEER_MS. */
+bool net_guard_may_log(
+    struct net_socket *socket, const struct net_peer *from, const struct net_sender *who);
 /* Counts and forgets the events of a socket whose owner does not take them. */
 void net_watch_pass(struct net_socket *self);
 

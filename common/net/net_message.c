@@ -354,6 +354,19 @@ int net_receive(struct net_socket *self, struct net_inbound *ret)
     return BASE_AGAIN;
 }
 
+void net_refuse_message(struct net_socket *self, const struct net_inbound *inbound,
+    enum net_refusal reason, const char *text)
+{
+    const struct net_sender *who = &inbound->who;
+
+    self->refused_count++;
+    (void)atomic_fetch_add(&self->context->refusals[reason], 1);
+    if (self->guard != NULL && net_guard_may_log(self, &inbound->from, who))
+        base_log(BASE_LOG_WARN, "refused", "reason=%s kind=%s role=%s name=%s text=\"%s\"",
+            net_refusal_name(reason), wire_kind_name(inbound->message.kind),
+            net_role_name(who->role), who->name, text);
+}
+
 void net_inbound_release(struct net_inbound *self)
 {
     zmq_msg_t *kept = self->transport;

@@ -89,6 +89,7 @@ enum net_refusal {
     NET_REFUSED_HALF_OPEN, /* closed: too many connections without a finished handshake */
     NET_REFUSED_BACKLOG,   /* closed: sent far more than it let us read as messages */
     NET_REFUSED_TOKEN,     /* a join token that was used or has expired */
+    NET_REFUSED_HOP,       /* a step, result or hello from a key that the plan has elsewhere */
     NET_REFUSAL_COUNT,
 };
 

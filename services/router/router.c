@@ -194,10 +194,12 @@ void router_coordinator_message(
 
 /* ---- stages ---- */
 
-void router_data_message(struct router *self, uint64_t now_us, const struct wire_message *message,
-    const void *tensor, size_t tensor_bytes)
+bool router_data_message(struct router *self, uint64_t now_us, const char *public_key,
+    const struct wire_message *message, const void *tensor, size_t tensor_bytes)
 {
     self->now_us = now_us;
+    if (!router_plan_lets_say(self, public_key, message))
+        return false;
     switch (message->kind) {
     case WIRE_RESULT:
         router_result(self, now_us, &message->result, tensor, tensor_bytes);
@@ -212,6 +214,7 @@ void router_data_message(struct router *self, uint64_t now_us, const struct wire
         break;
     }
     router_sweep(self);
+    return true;
 }
 
 /* ---- clients ---- */

@@ -64,9 +64,12 @@ void router_destroy(struct router **self_p);
 void router_coordinator_connected(struct router *self, uint64_t now_us);
 void router_coordinator_message(
     struct router *self, uint64_t now_us, const struct wire_message *message);
-/* RESULT (with its tensor frame), STEP_ERROR, CREDIT of the first stage's link. */
-void router_data_message(struct router *self, uint64_t now_us, const struct wire_message *message,
-    const void *tensor, size_t tensor_bytes);
+/* RESULT (with its tensor frame), STEP_ERROR, CREDIT of the first stage's link. public_key: of the
+ * sender's connection; "": it is plain, and anybody may be there. Returns false, and does nothing,
+ * when that is not the key that the plan in force has for its last stage (RESULT) or for any of its
+ * stages (STEP_ERROR). */
+bool router_data_message(struct router *self, uint64_t now_us, const char *public_key,
+    const struct wire_message *message, const void *tensor, size_t tensor_bytes);
 void router_client_message(
     struct router *self, uint64_t now_us, uint64_t client, const struct wire_message *message);
 void router_client_gone(struct router *self, uint64_t now_us, uint64_t client);

@@ -123,8 +123,10 @@ struct router_plan {
     bool active;
     uint64_t epoch;
     uint32_t page_count, context_length, vocab_size, batches_max;
-    char last_node[LIMIT_NAME_BYTES]; /* of the last stage */
-    char reason[LIMIT_HOST_BYTES];    /* why it was made */
+    char last_node[LIMIT_NAME_BYTES];             /* of the last stage */
+    char keys[LIMIT_STAGES_MAX][LIMIT_KEY_BYTES]; /* of each stage; "": its socket is plain */
+    size_t stage_count;
+    char reason[LIMIT_HOST_BYTES]; /* why it was made */
 };
 
 struct router_refusal {
@@ -272,6 +274,9 @@ void router_flush_all(struct router *self, uint64_t now_us);
 bool router_has_unsent(const struct router *self);
 
 /* ---- router_plan.c ---- */
+/* Whether who holds this key ("": nobody knows) may say that of the plan in force. */
+bool router_plan_lets_say(
+    const struct router *self, const char *public_key, const struct wire_message *message);
 void router_plan_message(struct router *self, uint64_t now_us, const struct wire_plan *plan);
 
 #endif

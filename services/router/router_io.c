@@ -151,24 +151,34 @@ static void grant(struct router_io *self, const struct net_peer *to, uint64_t ep
     (void)net_send(self->data, to, &credit, NULL, &err); /* gone: it will say hello again */
 }
 
+static void take_stage_message(struct router_io *self, const struct net_inbound *inbound)
+{
+    const struct wire_message *message = &inbound->message;
+    /* CREDIT concerns the link that we opened; on this socket it would be forged. */
+    if (message->kind == WIRE_CREDIT)
+        return;
+    if (!router_data_message(self->core, base_clock_us(), inbound->who.public_key, message,
+            inbound->tensor, inbound->tensor_bytes)) {
+        net_refuse_message(self->data, inbound, NET_REFUSED_HOP,
+            "the plan in force has another key at that stage");
+        return;
+    }
+    if (message->kind == WIRE_LINK_HELLO)
+        grant(self, &inbound->from, message->link_hello.epoch, LIMIT_BATCHES_IN_FLIGHT);
+    else if (message->kind == WIRE_RESULT)
+        grant(self, &inbound->from, message->result.epoch, 1);
+    else if (message->kind == WIRE_STEP_ERROR)
+        base_log(BASE_LOG_WARN, "step-error", "epoch=%llu batch=%llu node=%s error=\"%s\"",
+            (unsigned long long)message->step_error.epoch,
+            (unsigned long long)message->step_error.batch_id, message->step_error.error.node,
+            message->step_error.error.text);
+}
+
 static void take_data(struct router_io *self)
 {
     struct net_inbound inbound = {0};
     for (int i = 0; i < RECEIVE_BURST && net_receive(self->data, &inbound) == BASE_OK; i++) {
-        const struct wire_message *message = &inbound.message;
-        if (message->kind == WIRE_LINK_HELLO)
-            grant(self, &inbound.from, message->link_hello.epoch, LIMIT_BATCHES_IN_FLIGHT);
-        else if (message->kind == WIRE_RESULT)
-            grant(self, &inbound.from, message->result.epoch, 1);
-        if (message->kind == WIRE_STEP_ERROR)
-            base_log(BASE_LOG_WARN, "step-error", "epoch=%llu batch=%llu node=%s error=\"%s\"",
-                (unsigned long long)message->step_error.epoch,
-                (unsigned long long)message->step_error.batch_id, message->step_error.error.node,
-                message->step_error.error.text);
-        /* CREDIT concerns the link that we opened; on this socket it would be forged. */
-        if (message->kind != WIRE_CREDIT)
-            router_data_message(
-                self->core, base_clock_us(), message, inbound.tensor, inbound.tensor_bytes);
+        take_stage_message(self, &inbound);
         net_inbound_release(&inbound);
     }
 }
@@ -196,7 +206,7 @@ static void take_link(struct router_io *self)
         return;
     struct wire_message credit = {
         .kind = WIRE_CREDIT, .credit = {.epoch = self->link.epoch, .count = count}};
-    router_data_message(self->core, base_clock_us(), &credit, NULL, 0);
+    (void)router_data_message(self->core, base_clock_us(), "", &credit, NULL, 0);
 }
 
 static void take_signal(struct router_io *self, int fd)

@@ -70,7 +70,10 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
         .page_count = plan->page_count,
         .context_length = plan->context_length,
         .vocab_size = plan->vocab_size,
-        .batches_max = batches_max};
+        .batches_max = batches_max,
+        .stage_count = plan->stage_count};
+    for (size_t i = 0; i < plan->stage_count; i++)
+        memcpy(self->plan.keys[i], plan->stages[i].public_key, LIMIT_KEY_BYTES);
     memcpy(self->plan.reason, plan->reason, sizeof(self->plan.reason));
     memcpy(self->plan.last_node, plan->stages[plan->stage_count - 1].node_id, LIMIT_NAME_BYTES);
     self->unavailable = (struct wire_fault){0};
@@ -105,6 +108,22 @@ static void on_active(struct router *self, uint64_t now_us, const struct wire_pl
     }
     if (!self->plan.active || plan->epoch > self->plan.epoch)
         activate(self, now_us, plan);
+}
+
+bool router_plan_lets_say(
+    const struct router *self, const char *public_key, const struct wire_message *message)
+{
+    const struct router_plan *plan = &self->plan;
+    const bool is_result = message->kind == WIRE_RESULT;
+    if (public_key[0] == 0 || !plan->active || (!is_result && message->kind != WIRE_STEP_ERROR))
+        return true;
+    /* Of another epoch: nobody looks at it. */
+    if ((is_result ? message->result.epoch : message->step_error.epoch) != plan->epoch)
+        return true;
+    for (size_t i = is_result ? plan->stage_count - 1 : 0; i < plan->stage_count; i++)
+        if (strcmp(plan->keys[i], public_key) == 0)
+            return true;
+    return false;
 }
 
 void router_plan_message(struct router *self, uint64_t now_us, const struct wire_plan *plan)

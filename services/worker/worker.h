@@ -57,8 +57,14 @@ void worker_destroy(struct worker **self_p);
 void worker_connected(struct worker *self, uint64_t now_ms); /* to the coordinator: registers */
 void worker_coordinator_message(
     struct worker *self, uint64_t now_ms, const struct wire_message *message);
-/* STEP (with its tensor frame) or LINK_HELLO from the previous hop. */
-void worker_data_message(struct worker *self, uint64_t now_ms, uint64_t peer,
+/* Who sent it. */
+struct worker_origin {
+    uint64_t peer;          /* the connection, for grant() */
+    const char *public_key; /* "": it is plain, and anybody may be there */
+};
+/* STEP (with its tensor frame) or LINK_HELLO. Returns false, and does nothing, when its epoch's
+ * plan has another key than the sender's before us: that of the router, or of the stage there. */
+bool worker_data_message(struct worker *self, uint64_t now_ms, const struct worker_origin *from,
     const struct wire_message *message, const void *tensor, size_t tensor_bytes);
 /* While loading, any number of times; and at its end with progress 1 or an error. */
 void worker_load_progress(struct worker *self, uint64_t now_ms, uint64_t epoch, double progress);

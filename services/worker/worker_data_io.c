@@ -315,10 +315,13 @@ static void take_steps(struct worker_data *self)
             self->current = NULL;
             return;
         }
-        struct net_inbound *inbound = self->current;
-        worker_data_message(self->core, base_clock_ms(),
-            worker_peers_number(&self->peers, &inbound->from), &inbound->message, inbound->tensor,
-            inbound->tensor_bytes);
+        const struct net_inbound *inbound = self->current;
+        const struct worker_origin from = {
+            worker_peers_number(&self->peers, &inbound->from), inbound->who.public_key};
+        if (!worker_data_message(self->core, base_clock_ms(), &from, &inbound->message,
+                inbound->tensor, inbound->tensor_bytes))
+            net_refuse_message(self->incoming, inbound, NET_REFUSED_HOP,
+                "the plan has another key before this worker");
         worker_inbound_destroy(&self->current);
     }
 }

@@ -224,7 +224,8 @@ static void on_active(struct worker *self, uint64_t now_ms, const struct wire_pl
     }
     if (self->serving != NULL && self->serving->plan.epoch == plan->epoch) {
         /* A plan is prepared before a router is known, or activated by the first step. */
-        if (strcmp(self->serving->plan.router_endpoint, plan->router_endpoint) != 0) {
+        if (strcmp(self->serving->plan.router_endpoint, plan->router_endpoint) != 0 ||
+            strcmp(self->serving->plan.router_public_key, plan->router_public_key) != 0) {
             take_router(&self->serving->plan, plan);
             link_hops(self);
         }

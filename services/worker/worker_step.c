@@ -93,10 +93,19 @@ static bool hello_is_from_previous(
            strcmp(hello->node_id, previous->node_id) == 0;
 }
 
-static void on_hello(struct worker *self, uint64_t peer, const struct wire_link_hello *hello)
+/* Whether that is the key of the hop before us. A node id is only a claim, and several keys may be
+ * allowed to make it. */
+static bool key_is_of_previous(const struct worker_slot *slot, const char *public_key)
 {
-    struct worker_slot *slot = slot_of_epoch(self, hello->epoch);
+    const char *planned = slot->index == 0 ? slot->plan.router_public_key
+                                           : slot->plan.stages[slot->index - 1].public_key;
 
+    return public_key[0] == 0 || strcmp(public_key, planned) == 0;
+}
+
+static void on_hello(struct worker *self, struct worker_slot *slot, uint64_t peer,
+    const struct wire_link_hello *hello)
+{
     if (slot == NULL || !hello_is_from_previous(slot, hello))
         return;
     /* A new connection starts from nothing; what the old one left here still takes room. */
@@ -315,11 +324,10 @@ static void accept(struct worker *self, uint64_t now_ms, struct worker_slot *slo
         pass_through(self, now_ms);
 }
 
-static void on_step(struct worker *self, uint64_t now_ms, uint64_t peer,
+static void on_step(struct worker *self, uint64_t now_ms, struct worker_slot *slot, uint64_t peer,
     const struct wire_message *message, const void *tensor, size_t tensor_bytes)
 {
     const struct wire_step *step = &message->step;
-    struct worker_slot *slot = slot_of_epoch(self, step->epoch);
 
     if (slot == NULL) {
         refuse(self, step, BASE_STALE, "this worker does not serve that epoch");
@@ -352,11 +360,22 @@ static void on_step(struct worker *self, uint64_t now_ms, uint64_t peer,
     accept(self, now_ms, slot, message, tensor, tensor_bytes);
 }
 
-void worker_data_message(struct worker *self, uint64_t now_ms, uint64_t peer,
+bool worker_data_message(struct worker *self, uint64_t now_ms, const struct worker_origin *from,
     const struct wire_message *message, const void *tensor, size_t tensor_bytes)
 {
-    if (message->kind == WIRE_LINK_HELLO)
-        on_hello(self, peer, &message->link_hello);
-    else if (message->kind == WIRE_STEP)
-        on_step(self, now_ms, peer, message, tensor, tensor_bytes);
+    const bool is_hello = message->kind == WIRE_LINK_HELLO;
+
+    if (!is_hello && message->kind != WIRE_STEP)
+        return true;
+    struct worker_slot *slot =
+        slot_of_epoch(self, is_hello ? message->link_hello.epoch : message->step.epoch);
+    /* Before all else: not even an error may be told to the router for a stranger's step, or it
+     * would give up the real one of that number. */
+    if (slot != NULL && !key_is_of_previous(slot, from->public_key))
+        return false;
+    if (is_hello)
+        on_hello(self, slot, from->peer, &message->link_hello);
+    else
+        on_step(self, now_ms, slot, from->peer, message, tensor, tensor_bytes);
+    return true;
 }

@@ -33,6 +33,7 @@ static const struct {
     {"slow", attack_slow},           /* asks and never reads */
     {"steal", attack_steal},         /* registers and beats as somebody else */
     {"roles", attack_roles},         /* sends every kind of message there is */
+    {"hop", attack_hop},             /* speaks for a stage that is another's */
     {"fuzz", attack_fuzz},           /* good messages with damage */
 };
 
@@ -174,6 +175,7 @@ int main(int argc, char **argv)
         {"name", 0, BASE_OPTION_STRING, &self.name, 0, 0, "NAME", NULL, "node id to claim"},
         {"seed", 0, BASE_OPTION_U64, &seed, 0, 0, "N", NULL, "of all that is random"},
         {"seconds", 0, BASE_OPTION_F64, &seconds, 0.01, 3600, "S", NULL, "at most"},
+        {"epoch", 0, BASE_OPTION_U64, &self.epoch, 0, 0, "N", NULL, "of the plan to meddle with"},
         {"count", 0, BASE_OPTION_U32, &self.count, 1, 1000000, "N", NULL, "how many of it"},
     };
     struct base_error err = {0};

@@ -8,6 +8,7 @@
 struct attack {
     const char *endpoint, *name;
     uint32_t count;
+    uint64_t epoch;
     bool is_stranger;
     uint64_t end_ms;
     uint64_t state; /* of the random numbers */
@@ -46,6 +47,7 @@ void attack_flood(struct attack *self);
 void attack_slow(struct attack *self);
 void attack_steal(struct attack *self);
 void attack_roles(struct attack *self);
+void attack_hop(struct attack *self);
 void attack_fuzz(struct attack *self);
 
 #endif

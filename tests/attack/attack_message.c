@@ -182,6 +182,35 @@ void attack_roles(struct attack *self)
     attack_close(self, zmq);
 }
 
+/*
+ * Steps, results and errors of the epoch in force for the next micro-batches, in turns, as a hop
+ * would send them (results only, under the name "result"): what is taken of it ends or falsifies an answer that is being written.
+ */
+void attack_hop(struct attack *self)
+{
+    const uint32_t page = 0;
+    const struct wire_sequence sequence = {.sequence_id = 1, .pages = &page, .page_count = 1};
+    void *zmq = enter(self);
+
+    while (attack_goes_on(self)) {
+        const uint64_t batch_id = 1 + self->sent % self->count;
+        const struct wire_message messages[] = {
+            {.kind = WIRE_RESULT, .result = {.epoch = self->epoch, .batch_id = batch_id}},
+            {.kind = WIRE_STEP_ERROR,
+                .step_error = {.epoch = self->epoch,
+                    .batch_id = batch_id,
+                    .error = {.code = BASE_INVALID, .text = "forged"}}},
+            {.kind = WIRE_STEP,
+                .step = {.epoch = self->epoch, .batch_id = batch_id, .sequences = &sequence}}};
+        const size_t count = self->name != NULL && strcmp(self->name, "result") == 0 ? 1 : 3;
+        for (size_t i = 0; i < count; i++)
+            if (send_message(self, zmq, &messages[i]) != BASE_OK)
+                attack_wait(self, zmq, 1);
+        attack_wait(self, zmq, self->sent % 96 == 0 ? 1 : 0);
+    }
+    attack_close(self, zmq);
+}
+
 /* ---- fuzz ---- */
 
 static void damage(struct attack *self, uint8_t *data, size_t bytes)

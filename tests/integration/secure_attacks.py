@@ -42,6 +42,21 @@ with SecureMesh(2) as mesh:
                   mesh.resident_kib(name), 'KiB by', mode)
         return came
 
+    # ---- another's place in the plan; first, so that the numbers of micro-batches are small ----
+    status = mesh.status()
+    epoch = status['plan_epoch']
+    first = mesh.holders(status)[0]['id']
+    back = (data_endpoint(mesh, 'router'), '--server', 'router')
+    forged = ('--epoch', epoch, '--count', 2500, '--seconds', 3)
+    attacked('router', 'hop', 'hop', back, '--key', spare, *forged, least=300)
+    attacked('router', 'hop', 'hop', back, '--key', f'{mesh.keys}/{first}.key', '--name', 'result', *forged, least=300)
+    attacked('w-2', 'hop', 'hop', data, '--key', spare, *forged, least=300)
+    check(mesh.status()['plan_epoch'] == epoch, 'forged messages made another plan')
+    for daemon, names in (('router', {'hostile', first}), ('w-2', {'hostile'})):
+        lines = [line for line in mesh.log(daemon).splitlines() if ' reason=hop ' in line]
+        check(len(lines) == len(names) and {re.search(r' name=(\S+)', line)[1] for line in lines} == names,
+              daemon, 'logged other than once for each peer', lines)
+
     # ---- on the way in ----
     for daemon, target in (('coordinator', coordinator), ('router', router), ('w-2', data)):
         came = attacked(daemon, 'handshake', 'null', target, '--key', app)

@@ -112,6 +112,8 @@ struct sim_process *sim_process_new(struct sim *self, enum sim_kind kind, int no
     (void)snprintf(process->name, sizeof(process->name), "%s-%d", names[kind], node);
     (void)snprintf(process->endpoint, sizeof(process->endpoint), "inproc://%s-%d", names[kind],
         self->process_count);
+    (void)snprintf(
+        process->public_key, sizeof(process->public_key), "key-%036d", self->process_count);
     self->processes[self->process_count++] = process;
     return process;
 }

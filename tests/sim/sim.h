@@ -85,6 +85,7 @@ struct sim_process {
     uint64_t incarnation;
     char name[LIMIT_NAME_BYTES];
     char endpoint[LIMIT_ENDPOINT_BYTES];
+    char public_key[LIMIT_KEY_BYTES]; /* each process has another: nodes change theirs at times */
     uint64_t frozen_until_us;
     uint64_t ticked_us;
     int control;              /* connection to the coordinator, or -1 */

@@ -240,11 +240,45 @@ void sim_link_credit(
     flush(self, process_index, slot);
     if (process->kind == SIM_ROUTER) {
         struct wire_message message = {.kind = WIRE_CREDIT, .credit = *credit};
-        router_data_message(process->router, self->now_us, &message, NULL, 0);
+        (void)router_data_message(process->router, self->now_us, "", &message, NULL, 0);
     }
 }
 
 /* ---- delivery ---- */
+
+/* The key of whoever sent it, or of a process that did not. */
+static const char *key_of(const struct sim *self, const struct sim_event *event, bool is_forged)
+{
+    const struct sim_conn *conn = &self->conns[event->conn];
+    const int sender = event->direction == 0 ? conn->from : conn->to;
+    return self->processes[is_forged ? (sender + 1) % self->process_count : sender]->public_key;
+}
+
+static uint64_t epoch_of_step(const struct wire_message *message)
+{
+    return message->kind == WIRE_STEP ? message->step.epoch : 0;
+}
+
+/* An admitted peer says the same before, with other numbers: nothing may come of it. */
+static void forge(
+    struct sim *self, int index, const struct sim_event *event, const struct wire_message *message)
+{
+    struct sim_process *process = self->processes[index];
+    struct sim_packet packet = sim_packet_copy(&event->packet);
+    const struct worker_origin from = {(uint64_t)event->conn, key_of(self, event, true)};
+    for (size_t i = 0; i < packet.tensor_bytes; i++)
+        packet.tensor[i] ^= 0x55;
+    if (process->kind == SIM_ROUTER)
+        (void)router_data_message(process->router, self->now_us, from.public_key, message,
+            packet.tensor, packet.tensor_bytes);
+    else if (epoch_of_step(message) != 0 &&
+             epoch_of_step(message) == worker_epoch(process->worker) &&
+             worker_data_message(process->worker, self->now_us / 1000, &from, message,
+                 packet.tensor, packet.tensor_bytes))
+        sim_fail(
+            self, "%s took a step from another key than that of the hop before it", process->name);
+    sim_packet_release(&packet);
+}
 
 static void deliver_to_worker(
     struct sim *self, int index, const struct sim_event *event, const struct wire_message *message)
@@ -252,8 +286,11 @@ static void deliver_to_worker(
     struct sim_process *process = self->processes[index];
     enum sim_plane plane = self->conns[event->conn].plane;
     if (plane == SIM_DATA) {
-        worker_data_message(process->worker, self->now_us / 1000, (uint64_t)event->conn, message,
-            event->packet.tensor, event->packet.tensor_bytes);
+        const struct worker_origin from = {(uint64_t)event->conn, key_of(self, event, false)};
+        forge(self, index, event, message);
+        if (!worker_data_message(process->worker, self->now_us / 1000, &from, message,
+                event->packet.tensor, event->packet.tensor_bytes))
+            sim_fail(self, "%s refused a message of the hop before it", process->name);
         return;
     }
     if (message->kind == WIRE_PLAN)
@@ -267,8 +304,10 @@ static void deliver_to_router(
     struct sim_process *process = self->processes[index];
     switch (self->conns[event->conn].plane) {
     case SIM_DATA:
-        router_data_message(process->router, self->now_us, message, event->packet.tensor,
-            event->packet.tensor_bytes);
+        forge(self, index, event, message);
+        if (!router_data_message(process->router, self->now_us, key_of(self, event, false), message,
+                event->packet.tensor, event->packet.tensor_bytes))
+            sim_fail(self, "%s refused a message of a stage", process->name);
         break;
     case SIM_CLIENT_PLANE:
         router_client_message(process->router, self->now_us, (uint64_t)event->conn, message);
@@ -300,6 +339,8 @@ void sim_deliver(struct sim *self, const struct sim_event *event)
         if (message.kind == WIRE_CREDIT)
             sim_link_credit(self, index, conn->slot, &message.credit);
     } else if (process->kind == SIM_COORDINATOR) {
+        if (message.kind == WIRE_REGISTER)
+            memcpy(message.register_.public_key, key_of(self, event, false), LIMIT_KEY_BYTES);
         coordinator_message(
             process->coordinator, self->now_us / 1000, (uint64_t)event->conn, &message);
     } else if (process->kind == SIM_WORKER) {

@@ -293,7 +293,8 @@ bool fixture_step_once(struct fixture *self)
         &step.step, hashes, self->vocab_size, rows, &message.result.row_count, &payload, &bytes);
     step_free(&step);
     self->now_us += 1000;
-    router_data_message(self->router, self->now_us, &message, payload, bytes);
+    self->is_taken =
+        router_data_message(self->router, self->now_us, self->sender_key, &message, payload, bytes);
     base_free(payload);
     return true;
 }

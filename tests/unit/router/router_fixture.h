@@ -49,6 +49,8 @@ struct fixture {
     size_t step_count;
     uint64_t steps_sent;
     bool link_full;
+    char sender_key[LIMIT_KEY_BYTES]; /* of the stage's results; "": plain */
+    bool is_taken;                    /* what the router said to the last one */
 
     struct fixture_answer answers[FIXTURE_ANSWERS];
     size_t answer_count;

@@ -120,7 +120,7 @@ Test(router, messages_that_do_not_belong_here_change_nothing)
         if (kind == WIRE_PLAN || kind == WIRE_RESULT || kind == WIRE_STEP_ERROR)
             continue;
         router_coordinator_message(mesh->router, mesh->now_us, &message);
-        router_data_message(mesh->router, mesh->now_us, &message, NULL, 0);
+        (void)router_data_message(mesh->router, mesh->now_us, "", &message, NULL, 0);
         if (kind != WIRE_GENERATE && kind != WIRE_SCORE)
             fixture_send(mesh, 1, &message);
     }

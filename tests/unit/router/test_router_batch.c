@@ -187,7 +187,7 @@ static void step_error(struct fixture *mesh, int code)
             .batch_id = mesh->steps[0].step.batch_id,
             .error = {.code = code, .text = "why", .node = "worker-z"}}};
     fixture_lose(mesh);
-    router_data_message(mesh->router, mesh->now_us, &message, NULL, 0);
+    (void)router_data_message(mesh->router, mesh->now_us, "", &message, NULL, 0);
 }
 
 Test(router_batch, a_stage_that_is_not_ready_is_asked_again)
@@ -244,14 +244,14 @@ Test(router_batch, errors_and_results_of_other_epochs_and_batches_are_ignored)
     fixture_send(mesh, 1, &request);
     struct wire_message message = {.kind = WIRE_STEP_ERROR,
         .step_error = {.epoch = 4, .batch_id = 1, .error = {.code = BASE_INVALID}}};
-    router_data_message(mesh->router, mesh->now_us, &message, NULL, 0);
+    (void)router_data_message(mesh->router, mesh->now_us, "", &message, NULL, 0);
     message.step_error.epoch = 5;
     message.step_error.batch_id = 999;
-    router_data_message(mesh->router, mesh->now_us, &message, NULL, 0);
+    (void)router_data_message(mesh->router, mesh->now_us, "", &message, NULL, 0);
     message = (struct wire_message){.kind = WIRE_RESULT, .result = {.epoch = 5, .batch_id = 99}};
-    router_data_message(mesh->router, mesh->now_us, &message, NULL, 0);
+    (void)router_data_message(mesh->router, mesh->now_us, "", &message, NULL, 0);
     message.result = (struct wire_result){.epoch = 4, .batch_id = 1};
-    router_data_message(mesh->router, mesh->now_us, &message, NULL, 0);
+    (void)router_data_message(mesh->router, mesh->now_us, "", &message, NULL, 0);
     cr_assert_eq(mesh->step_count, 1);
     fixture_run(mesh);
     check_greedy(mesh, 1, 1, PROMPT, 20, 4);

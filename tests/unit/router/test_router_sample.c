@@ -168,8 +168,8 @@ static void answer_wrongly(struct fixture *mesh, int how)
                                      : 1}};
     size_t bytes = how == 12 ? 4 : how == 13 ? 12 : 8;
     fixture_lose(mesh);
-    router_data_message(
-        mesh->router, mesh->now_us, &message, how == 14 ? NULL : tensor, how == 14 ? 0 : bytes);
+    (void)router_data_message(
+        mesh->router, mesh->now_us, "", &message, how == 14 ? NULL : tensor, how == 14 ? 0 : bytes);
 }
 
 Test(router_sample, nonsense_from_a_stage_is_refused_with_its_name)
@@ -231,7 +231,7 @@ static void say(struct fixture *mesh, uint32_t id)
     struct wire_message message = {.kind = WIRE_RESULT,
         .result = {.epoch = step->epoch, .batch_id = step->batch_id, .rows = &row, .row_count = 1}};
     fixture_lose(mesh);
-    router_data_message(mesh->router, mesh->now_us, &message, tensor, (size_t)count * 8);
+    (void)router_data_message(mesh->router, mesh->now_us, "", &message, tensor, (size_t)count * 8);
     base_free(tensor);
 }
 

@@ -222,16 +222,17 @@ Test(worker_step, a_sum_that_lies_and_missing_pages_are_refused)
             .sequences = &sequence,
             .sequence_count = 1}};
     static const uint32_t tokens[65];
+    const struct worker_origin from = {.peer = 5, .public_key = ""};
 
     recorder_serve(&recorder, 3, 2, 0);
-    worker_data_message(recorder.worker, 0, 5, &message, tokens, 65 * 4);
+    worker_data_message(recorder.worker, 0, &from, &message, tokens, 65 * 4);
     assert_refused(3, 1, BASE_INVALID);
     sequence.token_count = 3;
-    worker_data_message(recorder.worker, 0, 5, &message, tokens, 65 * 4);
+    worker_data_message(recorder.worker, 0, &from, &message, tokens, 65 * 4);
     assert_refused(3, 1, BASE_INVALID);
     sequence.token_count = 0;
     message.step.token_count = 0;
-    worker_data_message(recorder.worker, 0, 5, &message, NULL, 0);
+    worker_data_message(recorder.worker, 0, &from, &message, NULL, 0);
     assert_refused(3, 1, BASE_INVALID);
 }
 

@@ -159,6 +159,13 @@ const struct recorder_call *recorder_last(const struct recorder *self, enum reco
     return NULL;
 }
 
+void recorder_key(const char *node, char ret_key[LIMIT_KEY_BYTES])
+{
+    memset(ret_key, 'k', LIMIT_KEY_BYTES - 1);
+    memcpy(ret_key, node, strlen(node));
+    ret_key[LIMIT_KEY_BYTES - 1] = 0;
+}
+
 void recorder_plan(struct recorder *self, uint64_t now_ms, uint64_t epoch,
     enum wire_plan_state state, size_t stage_count, size_t index)
 {
@@ -177,10 +184,14 @@ void recorder_plan(struct recorder *self, uint64_t now_ms, uint64_t epoch,
             .embedding_length = RECORDER_WIDTH,
             .vocab_size = 32}};
 
+    if (self->has_keys)
+        recorder_key("router", message.plan.router_public_key);
     for (size_t i = 0; i < stage_count; i++) {
         (void)snprintf(stages[i].node_id, sizeof(stages[i].node_id), i == index ? "me" : "w%zu", i);
         (void)snprintf(
             stages[i].endpoint, sizeof(stages[i].endpoint), "tcp://127.0.0.1:%zu", 100 + i);
+        if (self->has_keys)
+            recorder_key(stages[i].node_id, stages[i].public_key);
         stages[i].incarnation = i == index ? 7 : 50 + i;
         stages[i].layer_first = (uint32_t)(i * RECORDER_LAYERS / stage_count);
         stages[i].layer_count =
@@ -196,7 +207,8 @@ void recorder_hello(
         .kind = WIRE_LINK_HELLO, .link_hello = {.epoch = epoch, .incarnation = incarnation}};
 
     (void)snprintf(message.link_hello.node_id, LIMIT_NAME_BYTES, "%s", node);
-    worker_data_message(self->worker, 0, peer, &message, NULL, 0);
+    const struct worker_origin from = {peer, self->sender_key};
+    self->is_taken = worker_data_message(self->worker, 0, &from, &message, NULL, 0);
 }
 
 void recorder_serve(struct recorder *self, uint64_t epoch, size_t stage_count, size_t index)
@@ -240,7 +252,8 @@ void recorder_step(struct recorder *self, uint64_t now_ms, const struct recorder
     cr_assert_leq(sequence.page_count, 16);
     for (size_t i = 0; i < sequence.page_count; i++)
         pages[i] = step->first_page + (uint32_t)i;
-    worker_data_message(self->worker, now_ms, step->peer == 0 ? 5 : step->peer, &message, tensor,
+    const struct worker_origin from = {step->peer == 0 ? 5 : step->peer, self->sender_key};
+    self->is_taken = worker_data_message(self->worker, now_ms, &from, &message, tensor,
         step->tensor_bytes > 0 ? step->tensor_bytes : bytes);
     memset(pages, 0xff, sizeof(pages)); /* what was borrowed is gone after the call */
 }

@@ -37,7 +37,13 @@ struct recorder {
     struct worker *worker;
     struct recorder_call calls[RECORDER_MAX];
     size_t count;
+    bool has_keys;                    /* plans name the keys of recorder_key() */
+    char sender_key[LIMIT_KEY_BYTES]; /* of all that is sent to the worker; "": plain */
+    bool is_taken;                    /* what worker_data_message() said last */
 };
+
+/* The key of a node: the name, and k up to its length. */
+void recorder_key(const char *node, char ret_key[LIMIT_KEY_BYTES]);
 
 /* A worker "me" of incarnation 7 that has not met its coordinator. */
 void recorder_start(struct recorder *self);
