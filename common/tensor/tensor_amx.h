@@ -37,7 +37,8 @@ static inline void amx_release(void)
                      : "memor"                                                                     \
                        "y")
 #define AMX_ZERO(t) __asm__ volatile("tilezero %tmm" #t)
-/* sum [m, n] of int32 += a [m, 4k] of int8 times b [k, n, 4] of int8 */
-#define AMX_DOT(sum, a, b) __asm__ volatile("tdpbssd %tmm" #b ", %tmm" #a ", %tmm" #sum)
+/* sum [m, n] of int32 += a [m, 4k] of int8 times b [k, n, 4] of int8, or of uint8 */
+#define AMX_DOT(sum, a, b)          __asm__ volatile("tdpbssd %tmm" #b ", %tmm" #a ", %tmm" #sum)
+#define AMX_DOT_UNSIGNED(sum, a, b) __asm__ volatile("tdpbsud %tmm" #b ", %tmm" #a ", %tmm" #sum)
 
 #endif

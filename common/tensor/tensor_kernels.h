@@ -167,9 +167,10 @@ struct tensor_kernels {
     tensor_product_fn *const *products; /* [TENSOR_TYPES] by type, NULL where there is none */
     tensor_product_fn *product_bf16_exact;
     const struct tensor_peaks *peaks;
-    /* The same products for as many tokens as there are, or NULL: worth it from so many tokens. */
+    /* The same products for as many tokens as there are, or NULL; and from how many on they are
+     * faster, by columns to a scale. */
     tensor_product_fn *const *wide_products; /* [TENSOR_TYPES] */
-    size_t wide_tokens_min;
+    size_t wide_tokens_min_32, wide_tokens_min_256;
     double (*wide_peak_int8)(uint32_t steps); /* as peaks->int8, of the unit that they use */
     /* One token's x into the forms, which begin at that token. */
     void (*quantize_32)(const float *x, size_t column_count, size_t token_stride,

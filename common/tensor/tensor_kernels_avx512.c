@@ -144,7 +144,8 @@ const struct tensor_kernels tensor_kernels_amx = {
     .product_bf16_exact = TENSOR_PRODUCT_BF16_EXACT,
     .peaks = &TENSOR_PEAKS,
     .wide_products = tensor_products_amx,
-    .wide_tokens_min = 32,
+    .wide_tokens_min_32 = 13,
+    .wide_tokens_min_256 = 8,
     .wide_peak_int8 = tensor_peak_amx_int8,
     TENSOR_LANE_FUNCTIONS,
 };

@@ -228,8 +228,11 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
 static tensor_product_fn *wide_product_of(const struct product *self)
 {
     const struct tensor_kernels *kernels = tensor_kernels_get();
+    size_t tokens_min = tensor_form_of(self->w->type) == TENSOR_FORM_32
+                            ? kernels->wide_tokens_min_32
+                            : kernels->wide_tokens_min_256;
 
-    if (kernels->wide_products == NULL || self->x->token_count < kernels->wide_tokens_min)
+    if (kernels->wide_products == NULL || self->x->token_count < tokens_min)
         return NULL;
     return kernels->wide_products[self->w->type];
 }

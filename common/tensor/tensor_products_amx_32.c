@@ -6,7 +6,7 @@
 /* A block spread out: int8 [8 steps][16 rows][4]; f32 scale[16], min[16]. */
 #define SPREAD_CODES 512u
 #define SPREAD_BLOCK 640u
-#define PASS_BLOCKS  64u
+#define PASS_BLOCKS  16u
 _Static_assert(PASS_BLOCKS *SPREAD_BLOCK <= AMX_SPREAD_MAX, "does not fit");
 
 /*
@@ -17,7 +17,7 @@ _Static_assert(PASS_BLOCKS *SPREAD_BLOCK <= AMX_SPREAD_MAX, "does not fit");
 #define STORE_STEPS 4u
 #define SCALE_STEPS 3u
 
-static void configure(size_t token_count)
+static void configure(struct amx_pass *pass, size_t token_count)
 {
     const uint8_t tokens = (uint8_t)token_count;
     const struct amx_config config = {
@@ -26,7 +26,9 @@ static void configure(size_t token_count)
         .row_bytes = {64, 64, 64, 64, 32, 32, 64, 64},
         .row_count = {tokens, tokens, tokens, tokens, tokens, tokens, 8, 8},
     };
-    amx_configure(&config);
+    if (pass->configured != token_count)
+        amx_configure(&config);
+    pass->configured = token_count;
 }
 
 /* What a code is too high by, once it is a byte of its own. */
@@ -74,111 +76,148 @@ ALWAYS_INLINE FLOATS scale_token(
     return has_min ? floats_fma(s->w_min, floats_set(s->x_scaled_sum + t), sum) : sum;
 }
 
-/* Sixteen tokens have their sums in registers, fewer in memory. */
-ALWAYS_INLINE void scale_block(const int32_t (*counts)[16], const struct block_scales *s,
-    const size_t token_count, const bool has_min, FLOATS *sum)
+/* A row group times up to 16 tokens. */
+struct item {
+    const uint8_t *w; /* spread, the first block */
+    struct block_scales scales;
+    size_t group, token; /* of the pass */
+    struct amx_target target;
+};
+
+ALWAYS_INLINE struct item item_of(const struct amx_pass *pass, size_t index)
 {
-    if (__builtin_constant_p(token_count)) {
-        UNROLLED
-        for (size_t t = 0; t < AMX_TOKENS; t++)
-            sum[t] = scale_token(counts[t], s, t, has_min, sum[t]);
-    } else {
-        for (size_t t = 0; t < token_count; t++)
-            sum[t] = scale_token(counts[t], s, t, has_min, sum[t]);
-    }
+    size_t group = index % pass->group_count, token = index / pass->group_count * AMX_TOKENS;
+    size_t at = pass->unit_first * pass->tile->token_stride + pass->token_first + token;
+
+    return (struct item){
+        .w = pass->spread[group],
+        .scales = {.x = pass->tile->form_32.scale + at,
+            .x_scaled_sum = pass->tile->form_32.scaled_sum + at},
+        .group = group,
+        .token = token,
+        .target = amx_target_of(pass, group, token),
+    };
 }
 
-#define BEGIN_BLOCK(sums, a, b)                                                                    \
+/* Loops over a constant number of tokens are unrolled, with sums in registers. */
+#define EACH_TOKEN(t, statement)                                                                   \
     do {                                                                                           \
-        AMX_LOAD(a, q, TENSOR_BLOCK_COLUMNS);                                                      \
-        AMX_LOAD(b, w, 64);                                                                        \
-        AMX_ZERO(sums);                                                                            \
-        AMX_DOT(sums, a, b);                                                                       \
-        for (size_t ahead = 0; ahead < AMX_TOKENS * 32; ahead += 64)                               \
-            __builtin_prefetch(q + AMX_TOKENS * 32 + ahead);                                       \
-        q += stride * TENSOR_BLOCK_COLUMNS;                                                        \
-        w += SPREAD_BLOCK;                                                                         \
-    } while (0)
-
-/* Step number step + i: stores block step + i - 4, begins block step + i, scales the one before
- * both. */
-#define STEP(i, sums, a, b)                                                                        \
-    do {                                                                                           \
-        if (step + i >= STORE_STEPS && step + i - STORE_STEPS < block_count)                       \
-            AMX_STORE(sums, counts[i], 64);                                                        \
-        if (step + i < block_count)                                                                \
-            BEGIN_BLOCK(sums, a, b);                                                               \
-        if (step + i >= STORE_STEPS + SCALE_STEPS &&                                               \
-            step + i - STORE_STEPS - SCALE_STEPS < block_count) {                                  \
-            s.w = floats_load(scales);                                                             \
-            if (has_min)                                                                           \
-                s.w_min = floats_load(scales + 16);                                                \
-            scale_block(counts[(i + 1) % 4], &s, token_count, has_min, sum);                       \
-            scales += SPREAD_BLOCK / sizeof(*scales);                                              \
-            s.x += stride;                                                                         \
-            s.x_scaled_sum += stride;                                                              \
+        if (__builtin_constant_p(token_count)) {                                                   \
+            UNROLLED                                                                               \
+            for (size_t t = 0; t < AMX_TOKENS; t++)                                                \
+                statement;                                                                         \
+        } else {                                                                                   \
+            for (size_t t = 0; t < token_count; t++)                                               \
+                statement;                                                                         \
         }                                                                                          \
     } while (0)
 
-ALWAYS_INLINE void add_blocks(const struct tensor_tile *tile, const uint8_t *w, size_t block_first,
-    size_t block_count, size_t token_first, const size_t token_count, const bool has_min,
-    FLOATS *sum)
+ALWAYS_INLINE void begin_item(
+    const struct amx_pass *pass, const struct item *item, const size_t token_count, FLOATS *sum)
 {
-    const size_t stride = tile->token_stride, at = block_first * stride + token_first;
-    const int8_t *q = tile->form_32.q + at * TENSOR_BLOCK_COLUMNS;
-    const float *scales = (const float *)(const void *)(w + SPREAD_CODES);
-    struct block_scales s = {
-        .x = tile->form_32.scale + at, .x_scaled_sum = tile->form_32.scaled_sum + at};
-    alignas(64) int32_t counts[4][AMX_TOKENS][16];
+    EACH_TOKEN(t, sum[t] = amx_sum_of(pass, item->group, item->token + t));
+}
 
-    for (size_t step = 0; step < block_count + STORE_STEPS + SCALE_STEPS; step += 4) {
+ALWAYS_INLINE void put_item(const struct item *item, const size_t token_count, const FLOATS *sum)
+{
+    EACH_TOKEN(t, amx_put(&item->target, t, sum[t]));
+}
+
+/* The next block of an item. */
+ALWAYS_INLINE void scale_block(struct item *item, const int32_t (*counts)[16], size_t stride,
+    const size_t token_count, const bool has_min, FLOATS *sum)
+{
+    const float *factors = (const float *)(const void *)(item->w + SPREAD_CODES);
+    struct block_scales *s = &item->scales;
+
+    s->w = floats_load(factors);
+    if (has_min)
+        s->w_min = floats_load(factors + 16);
+    EACH_TOKEN(t, sum[t] = scale_token(counts[t], s, t, has_min, sum[t]));
+    item->w += SPREAD_BLOCK;
+    s->x += stride;
+    s->x_scaled_sum += stride;
+}
+
+/* One step of the stream of blocks: number i of four. */
+#define STEP(i, sums, a, b)                                                                        \
+    do {                                                                                           \
+        if (stores && 4 * at[1] + i < block_count)                                                 \
+            AMX_STORE(sums, counts[i], 64);                                                        \
+        if (begins && 4 * at[0] + i < block_count) {                                               \
+            AMX_LOAD(a, q, TENSOR_BLOCK_COLUMNS);                                                  \
+            AMX_LOAD(b, w, 64);                                                                    \
+            AMX_ZERO(sums);                                                                        \
+            AMX_DOT(sums, a, b);                                                                   \
+            q += stride * TENSOR_BLOCK_COLUMNS;                                                    \
+            w += SPREAD_BLOCK;                                                                     \
+            amx_fetch(&wanted, unit_bytes);                                                        \
+        }                                                                                          \
+        if (i < 3 ? scales && 4 * at[2] + i + 1 < block_count : stores) {                          \
+            if (i == 3 && at[1] == 0 && four > 1) {                                                \
+                put_item(&item, token_count, sum);                                                 \
+                item = item_of(pass, ++scaled);                                                    \
+                begin_item(pass, &item, token_count, sum);                                         \
+            }                                                                                      \
+            scale_block(&item, counts[(i + 1) % 4], stride, token_count, has_min, sum);            \
+        }                                                                                          \
+    } while (0)
+
+/*
+ * Items [first, last), all of token_count tokens (a constant 16, so that sums are in registers, or
+ * fewer), as one stream of blocks. Every item has whole fours of blocks; those that are missing in the last are
+ * left out.
+ */
+ALWAYS_INLINE void add_items(struct amx_pass *pass, size_t first, size_t last,
+    const size_t token_count, const size_t unit_bytes, const bool has_min)
+{
+    const size_t stride = pass->tile->token_stride, block_count = pass->unit_count;
+    const size_t fours = (block_count + 3) / 4, four_count = (last - first) * fours;
+    alignas(64) int32_t counts[4][AMX_TOKENS][16];
+    size_t at[3] = {0}; /* which four of their items: the one begun, and those before it */
+    struct amx_wanted wanted = pass->wanted;
+    size_t begun = first, scaled = first;
+    const uint8_t *w = NULL;
+    const int8_t *q = NULL;
+    struct item item = item_of(pass, first);
+    FLOATS sum[AMX_TOKENS];
+
+    begin_item(pass, &item, token_count, sum);
+    for (size_t four = 0; four < four_count + 2; four++) {
+        bool begins = four < four_count, stores = four >= 1 && four <= four_count;
+        bool scales = four >= 2;
+        at[2] = at[1];
+        at[1] = at[0];
+        at[0] = four % fours;
+        if (begins && at[0] == 0) {
+            size_t group = begun % pass->group_count;
+            size_t token = begun / pass->group_count * AMX_TOKENS + pass->token_first;
+            w = pass->spread[group];
+            q = pass->tile->form_32.q + (pass->unit_first * stride + token) * TENSOR_BLOCK_COLUMNS;
+            begun++;
+        }
         STEP(0, 0, 4, 6);
         STEP(1, 1, 5, 7);
         STEP(2, 2, 4, 6);
         STEP(3, 3, 5, 7);
     }
+    put_item(&item, token_count, sum);
+    pass->wanted = wanted;
 }
 
-ALWAYS_INLINE void add_tile(
-    const struct amx_pass *pass, size_t group, size_t token, const bool has_min)
+ALWAYS_INLINE void add_pass(struct amx_pass *pass, const size_t unit_bytes, const bool has_min)
 {
-    float(*sums)[16] = pass->sums[group] + token;
-    size_t token_count = amx_least(pass->token_count - token, AMX_TOKENS);
-    FLOATS sum[AMX_TOKENS];
+    size_t full = pass->token_count / AMX_TOKENS * pass->group_count;
+    size_t rest = pass->token_count % AMX_TOKENS;
 
-    if (token_count < AMX_TOKENS) {
-        add_blocks(pass->tile, pass->spread[group], pass->unit_first, pass->unit_count,
-            pass->token_first + token, token_count, has_min, (FLOATS *)(void *)sums);
-        return;
+    if (full > 0) {
+        configure(pass, AMX_TOKENS);
+        add_items(pass, 0, full, AMX_TOKENS, unit_bytes, has_min);
     }
-    memcpy(sum, sums, sizeof(sum));
-    add_blocks(pass->tile, pass->spread[group], pass->unit_first, pass->unit_count,
-        pass->token_first + token, AMX_TOKENS, has_min, sum);
-    memcpy(sums, sum, sizeof(sum));
-}
-
-ALWAYS_INLINE void add_pass(const struct amx_pass *pass, const bool has_min)
-{
-    size_t configured = 0;
-
-    for (size_t token = 0; token < pass->token_count; token += AMX_TOKENS) {
-        size_t token_count = amx_least(pass->token_count - token, AMX_TOKENS);
-        if (token_count != configured)
-            configure(token_count);
-        configured = token_count;
-        for (size_t g = 0; g < pass->group_count; g++)
-            add_tile(pass, g, token, has_min);
+    if (rest > 0) {
+        configure(pass, rest);
+        add_items(pass, full, full + pass->group_count, rest, unit_bytes, has_min);
     }
-}
-
-static void add_scaled(const struct amx_pass *pass)
-{
-    add_pass(pass, false);
-}
-
-static void add_scaled_with_min(const struct amx_pass *pass)
-{
-    add_pass(pass, true);
 }
 
 #define PRODUCT_32(type)                                                                           \
@@ -186,14 +225,19 @@ static void add_scaled_with_min(const struct amx_pass *pass)
     {                                                                                              \
         spread_32(packed, unit_count, spread, TENSOR_##type);                                      \
     }                                                                                              \
+    static void add_##type(struct amx_pass *pass)                                                  \
+    {                                                                                              \
+        add_pass(pass, TENSOR_BLOCK_BYTES_32(TENSOR_##type), HAS_MIN(TENSOR_##type));              \
+    }                                                                                              \
     void tensor_product_amx_##type(const struct tensor_tile *tile)                                 \
     {                                                                                              \
         static const struct amx_form form = {                                                      \
             .unit_columns = 32,                                                                    \
             .unit_bytes = TENSOR_BLOCK_BYTES_32(TENSOR_##type),                                    \
             .pass_units = PASS_BLOCKS,                                                             \
+            .pass_groups = AMX_PASS_GROUPS,                                                        \
             .spread = spread_##type,                                                               \
-            .add = HAS_MIN(TENSOR_##type) ? add_scaled_with_min : add_scaled,                      \
+            .add = add_##type,                                                                     \
         };                                                                                         \
         amx_product(tile, &form);                                                                  \
     }
