@@ -11,7 +11,8 @@
 #include <stdbool.h>
 #include <string.h>
 
-#define READ_BYTES     ((size_t)256 << 20)
+#define READ_BYTES     ((size_t)512 << 20) /* more than the largest third caches */
+#define READ_PIECES    (READ_BYTES >> 21)
 #define READ_AHEAD     1024
 #define PEAK_STEPS     2000u
 #define WINDOWS        8
@@ -25,6 +26,7 @@ struct peak {
     bool one_thread;
     uint64_t deadline_us;
     double done[256]; /* by thread */
+    size_t next[256]; /* piece of memory, over windows: short ones would see a cache otherwise */
 };
 
 /* A word of each line of four streams: what a core can fetch, whatever it does with it. */
@@ -51,17 +53,15 @@ static void peak_thread(void *context, uint32_t thread_index, uint32_t thread_co
     self->done[thread_index] = 0;
     if (self->one_thread && thread_index != 0)
         return;
-    tensor_split(
-        READ_BYTES >> 21, thread_index, self->one_thread ? 1 : thread_count, &first, &last);
+    tensor_split(READ_PIECES, thread_index, self->one_thread ? 1 : thread_count, &first, &last);
     do {
         if (self->run != NULL) {
             self->done[thread_index] += self->run(PEAK_STEPS);
             continue;
         }
-        for (size_t i = first; i < last && base_clock_us() < self->deadline_us; i++) {
-            sink += read_memory(self->memory + (i << 21), (size_t)1 << 21);
-            self->done[thread_index] += 1 << 21;
-        }
+        size_t piece = first + self->next[thread_index]++ % (last - first);
+        sink += read_memory(self->memory + (piece << 21), (size_t)1 << 21);
+        self->done[thread_index] += 1 << 21;
     } while (base_clock_us() < self->deadline_us);
     (void)sink;
 }
@@ -111,6 +111,21 @@ int tensor_bench_ceilings(
     ret->read_gbytes = measure_peak(pool, duration_ms, &peak);
     base_free(memory);
     return BASE_OK;
+}
+
+double tensor_bench_peak_gops(
+    const struct tensor_ceilings *ceilings, uint32_t type, size_t token_count)
+{
+    switch (type) {
+    case TENSOR_F32:
+    case TENSOR_F16:
+        return ceilings->f32_gops;
+    case TENSOR_BF16:
+        return ceilings->bf16_gops > 0 ? ceilings->bf16_gops : ceilings->f32_gops;
+    default:
+        return tensor_wide_product(type, token_count) != NULL ? ceilings->wide_int8_gops
+                                                              : ceilings->int8_gops;
+    }
 }
 
 struct bench {

@@ -25,6 +25,10 @@ struct tensor_ceilings {
 int tensor_bench_ceilings(
     struct tensor_pool *pool, uint32_t duration_ms, struct tensor_ceilings *ret);
 
+/* The peak of the unit that products of so many tokens with weights of this type run on, GOP/s. */
+double tensor_bench_peak_gops(
+    const struct tensor_ceilings *ceilings, uint32_t type, size_t token_count);
+
 struct tensor_bench_options {
     uint32_t type;
     size_t row_count;

@@ -224,17 +224,15 @@ static void multiply_panel(const struct product *self, struct tensor_tile *tile,
     }
 }
 
-/* The product of all tokens at once, where the processor has a unit for it and they are enough. */
-static tensor_product_fn *wide_product_of(const struct product *self)
+tensor_product_fn *tensor_wide_product(uint32_t type, size_t token_count)
 {
     const struct tensor_kernels *kernels = tensor_kernels_get();
-    size_t tokens_min = tensor_form_of(self->w->type) == TENSOR_FORM_32
-                            ? kernels->wide_tokens_min_32
-                            : kernels->wide_tokens_min_256;
+    size_t tokens_min = tensor_form_of(type) == TENSOR_FORM_32 ? kernels->wide_tokens_min_32
+                                                               : kernels->wide_tokens_min_256;
 
-    if (kernels->wide_products == NULL || self->x->token_count < tokens_min)
+    if (kernels->wide_products == NULL || token_count < tokens_min)
         return NULL;
-    return kernels->wide_products[self->w->type];
+    return kernels->wide_products[type];
 }
 
 static void multiply_wide(const struct product *self, tensor_product_fn *product,
@@ -270,7 +268,7 @@ static void multiply_groups(const struct product *self, size_t first, size_t las
             w, self->x, first * TENSOR_ROW_GROUP, row_last, self->y, self->y_stride);
         return;
     }
-    tensor_product_fn *wide = wide_product_of(self);
+    tensor_product_fn *wide = tensor_wide_product(w->type, self->x->token_count);
     size_t panel = wide != NULL ? last - first : panel_groups_of(w);
     for (size_t group = first; group < last; group += panel) {
         struct tensor_tile tile = {

@@ -16,7 +16,7 @@
  *     acc = fma(w[o, 2i + 1], x[t, 2i + 1], acc), then the same for 2i; subnormals, given or
  *     computed, count as zero: what vdpbf16ps does
  * Every kernel (scalar, AVX2, AVX-VNNI, AVX-512) gives these bits (only the payload and sign of a
- * NaN are free); LAYERMESH_ISA=scalar|avx2|avxvnni|avx512 picks one, if the processor has it.
+ * NaN are free); LAYERMESH_ISA=scalar|avx2|avxvnni|avx512|amx picks one, if the processor has it.
  */
 #ifndef TENSOR_MATRIX_H
 #define TENSOR_MATRIX_H

@@ -44,6 +44,10 @@ struct tensor_input tensor_input_view(const struct tensor_activations *activatio
 void tensor_split(
     size_t item_count, uint32_t thread_index, uint32_t thread_count, size_t *first, size_t *last);
 
+/* The product of so many tokens at once, where the processor has a unit for it and they are
+ * enough; or NULL. */
+tensor_product_fn *tensor_wide_product(uint32_t type, size_t token_count);
+
 /* y[t, o] for rows [row_first, row_last) out of the float rows that a fast_float matrix keeps. */
 void tensor_openblas_product(const struct tensor_matrix *w, const struct tensor_input *x,
     size_t row_first, size_t row_last, float *y, size_t y_stride);

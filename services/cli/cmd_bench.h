@@ -26,7 +26,4 @@ struct tensor_ceilings;
 int cli_bench_ceilings(
     uint32_t thread_count, struct tensor_ceilings *ret_ceilings, struct base_error *err);
 
-/* The peak of the unit that products with weights of this type run on, in GOP/s. */
-double cli_bench_ceiling_gops(const struct tensor_ceilings *ceilings, uint32_t type);
-
 #endif

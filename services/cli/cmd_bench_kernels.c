@@ -25,19 +25,6 @@ struct kernels {
     double barrier_ns;
 };
 
-double cli_bench_ceiling_gops(const struct tensor_ceilings *ceilings, uint32_t type)
-{
-    switch (type) {
-    case TENSOR_F32:
-    case TENSOR_F16:
-        return ceilings->f32_gops;
-    case TENSOR_BF16:
-        return ceilings->bf16_gops > 0 ? ceilings->bf16_gops : ceilings->f32_gops;
-    default:
-        return ceilings->int8_gops;
-    }
-}
-
 static bool is_wanted(const struct kernels *self, const char *name)
 {
     const char *at = self->types;
@@ -55,7 +42,7 @@ static bool is_wanted(const struct kernels *self, const char *name)
 static json_t *make_row(const struct kernels *self, const char *name, uint32_t type,
     uint32_t tokens, const struct tensor_bench_result *result)
 {
-    double peak = cli_bench_ceiling_gops(&self->ceilings, type);
+    double peak = tensor_bench_peak_gops(&self->ceilings, type, tokens);
 
     return json_pack("{s:s, s:i, s:f, s:f, s:f, s:f}", "type", name, "tokens", (int)tokens, "gops",
         result->gops, "gigabytes_per_s", result->gbytes, "of_peak",
@@ -66,7 +53,7 @@ static json_t *make_row(const struct kernels *self, const char *name, uint32_t t
 static void print_row(const struct kernels *self, const char *name, uint32_t type, uint32_t tokens,
     const struct tensor_bench_result *result)
 {
-    double peak = cli_bench_ceiling_gops(&self->ceilings, type);
+    double peak = tensor_bench_peak_gops(&self->ceilings, type, tokens);
 
     (void)printf(
         "%-7s %4u tokens  %8.1f GOP/s  %3.0f %% of peak   %7.2f GB/s  %3.0f %% of reading\n", name,
@@ -84,7 +71,7 @@ static int measure_type(const struct kernels *self, struct tensor_pool *pool, ui
             .row_count = self->rows,
             .column_count = self->columns,
             .token_count = self->tokens[i],
-            .weight_bytes = (size_t)256 << 20,
+            .weight_bytes = (size_t)512 << 20,
             .duration_ms = self->duration_ms,
         };
         struct tensor_bench_result result;
@@ -107,11 +94,11 @@ static int measure(struct kernels *self, struct tensor_pool *pool, json_t *rows)
     if (rc == BASE_OK)
         self->barrier_ns = bench_barrier_ns(pool, self->duration_ms);
     if (rc == BASE_OK && !self->json)
-        (void)printf(
-            "%s, %u threads; peaks: int8 %.0f, bf16 %.0f, f32 %.0f GOP/s; reading %.1f GB/s, "
-            "one thread %.1f\nbarrier of the pool: %.0f ns\n",
-            tensor_isa_name(), self->threads, c->int8_gops, c->bf16_gops, c->f32_gops,
-            c->read_gbytes_total, c->read_gbytes, self->barrier_ns);
+        (void)printf("%s, %u threads; peaks: int8 %.0f (tiles %.0f), bf16 %.0f, f32 %.0f GOP/s; "
+                     "reading %.1f GB/s, "
+                     "one thread %.1f\nbarrier of the pool: %.0f ns\n",
+            tensor_isa_name(), self->threads, c->int8_gops, c->wide_int8_gops, c->bf16_gops,
+            c->f32_gops, c->read_gbytes_total, c->read_gbytes, self->barrier_ns);
     for (uint32_t type = 0; type < TYPES_MAX * 2 && rc == BASE_OK; type++)
         if (tensor_type_supported(type) && is_wanted(self, gguf_type_name(type)))
             rc = measure_type(self, pool, type, gguf_type_name(type), rows);
@@ -122,12 +109,12 @@ static json_t *make_result(const struct kernels *self, json_t *rows)
 {
     const struct tensor_ceilings *c = &self->ceilings;
 
-    return json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f, s:f, s:f, s:f}, s:f, s:O}", "isa",
+    return json_pack("{s:s, s:i, s:i, s:i, s:{s:f, s:f, s:f, s:f, s:f, s:f}, s:f, s:O}", "isa",
         tensor_isa_name(), "threads", (int)self->threads, "rows", (int)self->rows, "columns",
-        (int)self->columns, "ceilings", "int8_gops", c->int8_gops, "bf16_gops", c->bf16_gops,
-        "f32_gops", c->f32_gops, "read_gigabytes_per_s", c->read_gbytes_total,
-        "read_gigabytes_per_s_one_thread", c->read_gbytes, "barrier_ns", self->barrier_ns,
-        "products", rows);
+        (int)self->columns, "ceilings", "int8_gops", c->int8_gops, "int8_tile_gops",
+        c->wide_int8_gops, "bf16_gops", c->bf16_gops, "f32_gops", c->f32_gops,
+        "read_gigabytes_per_s", c->read_gbytes_total, "read_gigabytes_per_s_one_thread",
+        c->read_gbytes, "barrier_ns", self->barrier_ns, "products", rows);
 }
 
 int cmd_bench_kernels(const struct cli_command *command, int argc, char **argv)

@@ -26,11 +26,12 @@ struct stage_bench {
     json_t *rows;
 };
 
-/* Seconds that tokens of work and bytes of reading take at least. */
-static double roof_s(const struct stage_bench *self, double operations, double bytes)
+/* Seconds that operations on so many tokens at a time and bytes of reading take at least. */
+static double roof_s(
+    const struct stage_bench *self, uint32_t tokens, double operations, double bytes)
 {
-    double compute =
-        operations / (cli_bench_ceiling_gops(&self->ceilings, self->costs.weight_type) * 1e9);
+    double peak = tensor_bench_peak_gops(&self->ceilings, self->costs.weight_type, tokens);
+    double compute = operations / (peak * 1e9);
     double reading = bytes / (self->ceilings.read_gbytes_total * 1e9);
 
     return compute > reading ? compute : reading;
@@ -70,7 +71,7 @@ static int measure_prefill(struct stage_bench *self, uint32_t depth, struct base
     double operations = (double)c->operations_per_token * self->prompt;
     if (rc == BASE_OK)
         report(self, "prefill", 1, depth, self->prompt, seconds,
-            roof_s(self, operations + (double)c->operations_per_logit_row, 0), 0);
+            roof_s(self, self->prompt, operations + (double)c->operations_per_logit_row, 0), 0);
     return rc;
 }
 
@@ -85,7 +86,8 @@ static int measure_decode(
     double bytes = bench_run_step_bytes(c, batch, positions);
     if (rc == BASE_OK)
         report(self, "decode", batch, depth, (double)batch * self->steps, seconds,
-            self->steps * roof_s(self, operations, bytes), self->steps * bytes / seconds * 1e-9);
+            self->steps * roof_s(self, batch, operations, bytes),
+            self->steps * bytes / seconds * 1e-9);
     return rc;
 }
 
@@ -114,12 +116,12 @@ static int measure(struct stage_bench *self, struct base_error *err)
 
     bench_run_get_costs(self->run, &self->costs);
     if (!self->json)
-        (void)printf(
-            "%s, %u threads; int8 peak %.0f GOP/s, reading %.1f GB/s; weights %.1f MB a step, "
-            "loaded in %.3f s\n",
+        (void)printf("%s, %u threads; int8 peak %.0f GOP/s (tiles %.0f), reading %.1f GB/s; "
+                     "weights %.1f MB a step, "
+                     "loaded in %.3f s\n",
             tensor_isa_name(), self->threads, self->ceilings.int8_gops,
-            self->ceilings.read_gbytes_total, (double)self->costs.weight_bytes / 1e6,
-            bench_run_load_seconds(self->run));
+            self->ceilings.wide_int8_gops, self->ceilings.read_gbytes_total,
+            (double)self->costs.weight_bytes / 1e6, bench_run_load_seconds(self->run));
     int rc = bench_run_prefill(self->run, 0, 0, self->prompt, &unused, err); /* warms */
     for (size_t d = 0; d < self->depth_count && rc == BASE_OK; d++)
         rc = measure_depth(self, self->depths[d], err);
