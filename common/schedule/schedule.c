@@ -15,7 +15,7 @@ struct queue {
 struct schedule {
     struct schedule_options options;
     struct schedule_pages *pages;
-    uint32_t batches_max;
+    uint32_t groups, groups_in_flight;
     struct queue running, waiting;
     uint64_t id_newest;
     uint64_t ready_newest;
@@ -74,7 +74,7 @@ int schedule_new(const struct schedule_options *options, struct schedule **ret_s
     if (self == NULL)
         return BASE_NOMEM;
     self->options = *options;
-    self->batches_max = 1;
+    self->groups = 1;
     int rc = schedule_pages_new(0, &self->pages);
     if (rc != BASE_OK) {
         base_free(self);
@@ -115,9 +115,15 @@ void schedule_destroy(struct schedule **self_p)
     base_free(self);
 }
 
-int schedule_reset(struct schedule *self, uint32_t page_count, uint32_t batches_max)
+void schedule_set_groups(struct schedule *self, uint32_t groups, uint32_t in_flight)
 {
-    base_assert(batches_max >= 1 && batches_max <= LIMIT_BATCHES_IN_FLIGHT);
+    base_assert(groups >= 1 && groups <= LIMIT_BATCHES_IN_FLIGHT);
+    self->groups = groups;
+    self->groups_in_flight = in_flight;
+}
+
+int schedule_reset(struct schedule *self, uint32_t page_count, uint32_t groups)
+{
     while (self->running.first != NULL) {
         struct schedule_sequence *sequence = self->running.first;
         queue_take(&self->running, sequence);
@@ -125,7 +131,7 @@ int schedule_reset(struct schedule *self, uint32_t page_count, uint32_t batches_
         sequence->state = SCHEDULE_WAITING;
         queue_insert(&self->waiting, sequence);
     }
-    self->batches_max = batches_max;
+    schedule_set_groups(self, groups, 0);
     self->wants_pages = false;
     schedule_pages_destroy(&self->pages);
     int rc = schedule_pages_new(page_count, &self->pages);
@@ -378,7 +384,7 @@ static void put(struct budget *budget, struct schedule_batch *batch, struct sche
 /* The decodes that have waited longest, so that nobody is passed over for ever. */
 static void put_decodes(struct schedule *self, struct budget *budget, struct schedule_batch *batch)
 {
-    uint32_t most = (self->running.count + self->batches_max - 1) / self->batches_max;
+    uint32_t most = (self->running.count + self->groups - 1) / self->groups;
     most = min_u32(most, LIMIT_BATCH_SEQUENCES_MAX);
     struct schedule_sequence *picked[LIMIT_BATCH_SEQUENCES_MAX];
     uint32_t count = 0;
@@ -398,7 +404,7 @@ static void put_decodes(struct schedule *self, struct budget *budget, struct sch
 
 bool schedule_build(struct schedule *self, bool idle, struct schedule_batch *ret)
 {
-    ret->item_count = 0;
+    ret->item_count = ret->decode_count = 0;
     ret->token_count = 0;
     ret->released = NULL;
     ret->released_count = 0;
@@ -409,7 +415,9 @@ bool schedule_build(struct schedule *self, bool idle, struct schedule_batch *ret
         start_waiting(self);
 
     struct budget budget = {self->options.batch_tokens, self->options.result_bytes};
-    put_decodes(self, &budget, ret);
+    if (self->groups_in_flight < self->groups)
+        put_decodes(self, &budget, ret);
+    ret->decode_count = ret->item_count;
     for (struct schedule_sequence *s = self->running.first; s != NULL && budget.tokens > 0;
          s = s->next)
         if (can_go_on(s) && !is_decode(s))

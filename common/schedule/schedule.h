@@ -75,6 +75,7 @@ struct schedule_item {
 struct schedule_batch {
     struct schedule_item items[LIMIT_BATCH_SEQUENCES_MAX];
     size_t item_count;
+    size_t decode_count; /* items of sequences that decode; the first */
     uint32_t token_count;
     const uint32_t *released; /* pages to announce; borrowed until schedule_sent() */
     size_t released_count;
@@ -89,10 +90,14 @@ void schedule_destroy(struct schedule **self_p);
 
 /*
  * New stages with empty KV: every running sequence starts again from its first token; the pages
- * are new. batches_max: micro-batches that will be in flight, 1..LIMIT_BATCHES_IN_FLIGHT. Returns
- * BASE_OK, or BASE_NOMEM or BASE_TOO_BIG, and then there are no pages.
+ * are new. groups: into how many micro-batches decodes are split, 1..LIMIT_BATCHES_IN_FLIGHT.
+ * Returns BASE_OK, or BASE_NOMEM or BASE_TOO_BIG, and then there are no pages.
  */
-int schedule_reset(struct schedule *self, uint32_t page_count, uint32_t batches_max);
+int schedule_reset(struct schedule *self, uint32_t page_count, uint32_t groups);
+
+/* From now on decodes are split into `groups`, and so many micro-batches that have some are in
+ * flight: until there are fewer than `groups`, no other one gets any. */
+void schedule_set_groups(struct schedule *self, uint32_t groups, uint32_t in_flight);
 
 /* Queues. Returns BASE_OK or BASE_FULL. */
 int schedule_add(struct schedule *self, struct schedule_sequence *sequence);
@@ -107,9 +112,8 @@ void schedule_restart(struct schedule *self, struct schedule_sequence *sequence)
 void schedule_append(struct schedule *self, struct schedule_sequence *sequence);
 
 /*
- * Builds the next micro-batch: decodes first, at most ceil(running / batches_max) of them, then
- * prompts in order of arrival as far as the token budget goes. Starts waiting sequences. Returns
- * false when there is nothing to send now. *ret may have no items and still have to be sent: then
+ * Builds the next micro-batch: decodes first, at most ceil(running / groups) of them, then prompts
+ * in order of arrival as far as the token budget goes. Starts waiting sequences. Returns false when there is nothing to send now. *ret may have no items and still have to be sent: then
  * it only announces pages for which somebody waits (or, with idle set, any). Nothing is marked as
  * sent before schedule_sent(); an unsent batch is just forgotten.
  */

@@ -121,6 +121,9 @@ static bool batch_send(struct router *self, uint64_t now_us, const struct schedu
         .sent_us = now_us,
         .overdue_us = now_us + overdue_after_us(self),
         .item_count = batch->item_count,
+        .token_count = batch->token_count,
+        .has_decodes = batch->decode_count > 0,
+        .is_alone = self->batch_count == 0,
         .released_count = batch->released_count};
     for (size_t i = 0; i < batch->item_count; i++) {
         const struct schedule_item *from = &batch->items[i];
@@ -145,8 +148,19 @@ static bool batch_send(struct router *self, uint64_t now_us, const struct schedu
     metrics_add(&self->metrics.batches, 1);
     schedule_sent(self->schedule, batch);
     self->batch_id_newest++;
-    self->batch_count++;
+    if (self->batch_count++ > 0)
+        self->batches[0].is_alone = false;
     return true;
+}
+
+/* All places in flight are for prompts; decodes have as few as keep the stages busy. */
+static void split_decodes(struct router *self)
+{
+    uint32_t in_flight = 0;
+    for (size_t i = 0; i < self->batch_count; i++)
+        in_flight += self->batches[i].has_decodes;
+    schedule_set_groups(self->schedule,
+        schedule_pace_groups(&self->pace, schedule_running_count(self->schedule)), in_flight);
 }
 
 void router_pump(struct router *self, uint64_t now_us)
@@ -155,6 +169,7 @@ void router_pump(struct router *self, uint64_t now_us)
     while (self->plan.active && now_us >= self->hold_until_us &&
            self->batch_count < self->plan.batches_max) {
         struct schedule_batch batch;
+        split_decodes(self);
         if (!schedule_build(self->schedule, self->batch_count == 0, &batch))
             return;
         if (!batch_send(self, now_us, &batch)) {
@@ -285,6 +300,8 @@ void router_result(struct router *self, uint64_t now_us, const struct wire_resul
     metrics_observe_us(&self->metrics.round, now_us - batch.sent_us);
     for (size_t i = 0; i < result->hop_count && i < LIMIT_STAGES_MAX; i++)
         metrics_observe_us(&self->metrics.hops[i], result->hop_us[i]);
+    schedule_pace_observe(&self->pace, batch.token_count, result->hop_us, result->hop_count,
+        batch.is_alone ? now_us - batch.sent_us : 0);
     batch_take(self, now_us, &batch, result, tensor);
     router_pump(self, now_us);
 }

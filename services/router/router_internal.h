@@ -11,6 +11,7 @@
 #include "router.h"
 #include "router_metrics.h"
 #include "schedule.h"
+#include "schedule_pace.h"
 #include "text_sampler.h"
 #include "text_stream.h"
 #include "text_tokenizer.h"
@@ -114,6 +115,9 @@ struct router_batch {
     uint32_t suspect_count;
     struct router_batch_item items[LIMIT_BATCH_SEQUENCES_MAX];
     size_t item_count;
+    uint32_t token_count;
+    bool has_decodes;
+    bool is_alone;      /* nothing else was in flight with it so far */
     uint32_t *released; /* owned; the pages that it announces */
     size_t released_count;
 };
@@ -152,6 +156,7 @@ struct router {
     struct router_batch *batches; /* in order of batch_id; [LIMIT_BATCHES_IN_FLIGHT] */
     size_t batch_count;
     uint64_t batch_id_newest;
+    struct schedule_pace pace;
     double batch_us;         /* moving average from sent to returned */
     uint64_t hold_until_us;  /* no step before, because a stage was not ready */
     bool link_full;          /* the last step was not taken */

@@ -53,8 +53,7 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
         return;
     }
     router_batches_forget(self);
-    uint32_t batches_max = (uint32_t)plan->stage_count + 1;
-    int rc = schedule_reset(self->schedule, plan->page_count, batches_max);
+    int rc = schedule_reset(self->schedule, plan->page_count, 1);
     struct text_candidate *scratch =
         base_realloc_array(self->scratch, plan->vocab_size, sizeof(*scratch));
     if (scratch != NULL)
@@ -70,10 +69,11 @@ static void activate(struct router *self, uint64_t now_us, const struct wire_pla
         .page_count = plan->page_count,
         .context_length = plan->context_length,
         .vocab_size = plan->vocab_size,
-        .batches_max = batches_max,
+        .batches_max = (uint32_t)plan->stage_count + 1,
         .stage_count = plan->stage_count};
     for (size_t i = 0; i < plan->stage_count; i++)
         memcpy(self->plan.keys[i], plan->stages[i].public_key, LIMIT_KEY_BYTES);
+    self->pace = (struct schedule_pace){.stage_count = plan->stage_count};
     memcpy(self->plan.reason, plan->reason, sizeof(self->plan.reason));
     memcpy(self->plan.last_node, plan->stages[plan->stage_count - 1].node_id, LIMIT_NAME_BYTES);
     self->unavailable = (struct wire_fault){0};

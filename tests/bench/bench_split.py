@@ -1,8 +1,8 @@
-"""What a split costs: one worker with all threads against stages of one thread each, the same threads in sum, with
-real daemons on the same cores, measured in turns while several sequences decode at a time.
-Usage: bench_split.py [--model FILE] [--stages N] [--sequences N] [--tokens N] [--pairs N]; environment as in
-tests/integration. Prints one JSON line: tokens a second of all sequences together, medians, and the loss (1 - the
-median of the paired ratios) with its bounds."""
+"""What a split costs: one worker with a thread for each stage against stages of --stage-threads each (1: the same
+threads in sum), with real daemons on the same cores, measured in turns while several sequences decode at a time.
+Usage: bench_split.py [--model FILE] [--stages N] [--stage-threads N] [--sequences N] [--tokens N] [--pairs N];
+environment as in tests/integration. Prints one JSON line: tokens a second of all sequences together, medians, and the
+loss (1 - the median of the paired ratios) with its bounds."""
 import argparse
 import json
 import pathlib
@@ -16,6 +16,7 @@ from pairs import ratio, take_pairs  # noqa: E402
 options = argparse.ArgumentParser()
 options.add_argument('--model', default=MODEL)
 options.add_argument('--stages', type=int, default=2)
+options.add_argument('--stage-threads', type=int, default=1)
 options.add_argument('--sequences', type=int, default=8)
 options.add_argument('--tokens', type=int, default=64)
 options.add_argument('--pairs', type=int, default=10)
@@ -33,11 +34,12 @@ def decode(mesh):
     return (made - 1) / (end_ms - begin_ms) * 1000
 
 
-with Mesh(options.stages, model=options.model, options=('--threads', '1')) as split, \
+with Mesh(options.stages, model=options.model, options=('--threads', str(options.stage_threads))) as split, \
         Mesh(1, model=options.model, options=('--threads', str(options.stages))) as whole:
     rows = take_pairs(decode, split, whole, options.pairs)
 middle, low, high = ratio(rows)
-print(json.dumps({'pairs': options.pairs, 'stages': options.stages, 'sequences': options.sequences,
+print(json.dumps({'pairs': options.pairs, 'stages': options.stages,
+                  'stage_threads': options.stage_threads, 'sequences': options.sequences,
                   'split_tokens_per_s': round(statistics.median(r[0] for r in rows), 1),
                   'whole_tokens_per_s': round(statistics.median(r[1] for r in rows), 1),
                   'loss': round(1 - middle, 4), 'loss_low': round(1 - high, 4), 'loss_high': round(1 - low, 4)}))

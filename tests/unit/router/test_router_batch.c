@@ -54,6 +54,26 @@ Test(router_batch, chunks_of_a_long_prompt_are_in_flight_together)
     fixture_destroy(mesh);
 }
 
+Test(router_batch, one_stage_decodes_all_sequences_in_one_micro_batch)
+{
+    struct router_options options = fixture_options();
+    struct fixture *mesh = fixture_new(&options, NULL);
+    fixture_plan(mesh, 1, 16);
+    for (uint32_t i = 0; i < 8; i++) {
+        struct wire_message request = fixture_generate(i, PROMPT + i, 5, 10);
+        fixture_send(mesh, 1, &request);
+    }
+    /* The prompts of the first two came as two micro-batches; they end up in one group. */
+    for (int i = 0; i < 6; i++)
+        cr_assert(fixture_step_once(mesh));
+    cr_assert_eq(mesh->step_count, 1);
+    cr_assert_eq(mesh->steps[0].step.sequence_count, 8);
+    fixture_run(mesh);
+    for (uint32_t i = 0; i < 8; i++)
+        check_greedy(mesh, 1, i, PROMPT + i, 5, 10);
+    fixture_destroy(mesh);
+}
+
 Test(router_batch, many_requests_give_what_each_gives_alone)
 {
     struct router_options options = fixture_options();

@@ -131,6 +131,36 @@ Test(schedule, decodes_are_split_over_the_batches_in_flight_and_go_first)
     schedule_destroy(&schedule);
 }
 
+Test(schedule, no_more_groups_of_decodes_than_wanted_are_in_flight)
+{
+    struct schedule *schedule = new_schedule(16, 16, 16);
+    struct schedule_sequence all[6];
+    struct schedule_batch batch;
+    cr_assert_eq(schedule_reset(schedule, 64, 3), BASE_OK);
+    for (int i = 0; i < 5; i++) {
+        all[i] = sequence_of(i + 1, 3, 60);
+        cr_assert_eq(schedule_add(schedule, &all[i]), BASE_OK);
+    }
+    make_decodes(schedule, all, 5);
+    schedule_set_groups(schedule, 2, 0);
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.decode_count, 3, "ceil(5 / 2)");
+    schedule_sent(schedule, &batch);
+    schedule_set_groups(schedule, 2, 2);
+    cr_assert_not(schedule_build(schedule, false, &batch), "two groups are out");
+    all[5] = sequence_of(6, 40, 60);
+    cr_assert_eq(schedule_add(schedule, &all[5]), BASE_OK);
+    cr_assert(schedule_build(schedule, false, &batch), "prompts go all the same");
+    cr_assert_eq(batch.decode_count, 0);
+    cr_assert_eq(batch.item_count, 1);
+    cr_assert_eq(batch.items[0].sequence, &all[5]);
+    schedule_set_groups(schedule, 2, 1);
+    cr_assert(schedule_build(schedule, false, &batch));
+    cr_assert_eq(batch.decode_count, 2);
+    cr_assert_eq(batch.items[2].sequence, &all[5]);
+    schedule_destroy(&schedule);
+}
+
 Test(schedule, logits_rows_have_a_budget)
 {
     struct schedule_options options = {
