@@ -85,6 +85,12 @@
 #define LIMIT_BACKLOG_BYTES      33554432  /* that a peer sent and that form no whole message */
 #define LIMIT_BACKLOG_DATA_BYTES 268435456 /* the same, of a hop */
 
+#define LIMIT_UNREAD_QUEUE_BYTES                                                                   \
+    16777216 /* of answers to one client in its socket; one more fits */
+#define LIMIT_UNREAD_BYTES                                                                         \
+    134217728 /* that the router keeps beside for a client; a request
+                                            * that would need more ends with an error */
+
 #define LIMIT_ENVELOPE_BYTES   8
 #define LIMIT_CONTROL_BYTES    262144   /* packed control message */
 #define LIMIT_STEP_BYTES       1048576  /* packed step header */

@@ -104,8 +104,9 @@ struct net_tensor {
 
 /*
  * Sends without waiting. to: required on a ROUTER, NULL on a DEALER. tensor: NULL when the
- * message has none. Returns BASE_OK (queued, no more), BASE_AGAIN (no connection yet or queue
- * full), BASE_UNREACHABLE (ROUTER: that peer is gone), BASE_TOO_BIG, BASE_NOMEM; BASE_MALFORMED
+ * message has none. Returns BASE_OK (queued, no more), BASE_AGAIN (no connection yet, queue
+ * full, or, on a client plane's ROUTER, a PARTIAL to a peer for which LIMIT_UNREAD_QUEUE_BYTES wait
+ * in this process already), BASE_UNREACHABLE (ROUTER: that peer is gone), BASE_TOO_BIG, BASE_NOMEM; BASE_MALFORMED
  * when tensor is not of the size that message describes, BASE_IO. A message queued for a
  * connection that then ends is gone without a word.
  */

@@ -7,6 +7,7 @@
 #include "net_security.h"
 #include <pthread.h>
 #include <stdatomic.h>
+#include <zmq.h>
 
 /* Sorted by key; the handler's thread and every socket's thread look into it. */
 struct net_admission {
@@ -44,6 +45,7 @@ struct net_context {
 #define NET_LOG_PEER_MS  60000 /* between two lines about what one peer may not say */
 
 struct net_guard;
+struct net_unread;
 
 struct net_socket {
     struct net_context *context;
@@ -52,10 +54,11 @@ struct net_socket {
                       * its first connection cannot be missed; a ROUTER once it is watched */
     bool is_watched; /* the owner takes the events; else they are forgotten with each send */
     bool is_router;
-    uint64_t retry_ms;       /* DEALER: when to connect again after a refusal; 0: not due */
-    bool was_refused;        /* our key, by the last handshake */
-    bool is_secure;          /* a bound socket whose peers are known by their keys */
-    struct net_guard *guard; /* of a bound TCP socket; else NULL */
+    uint64_t retry_ms;         /* DEALER: when to connect again after a refusal; 0: not due */
+    bool was_refused;          /* our key, by the last handshake */
+    bool is_secure;            /* a bound socket whose peers are known by their keys */
+    struct net_guard *guard;   /* of a bound TCP socket; else NULL */
+    struct net_unread *unread; /* of a bound socket for clients; else NULL */
     enum net_plane plane;
     uint64_t refused_count;
     unsigned failed_count;    /* handshakes that failed and whose disconnect is still to come */
@@ -107,6 +110,16 @@ bool net_guard_allows(struct net_socket *socket, const struct net_peer *from,
 /* Whether the log has room for what this peer did: once in NET_LOG_PEER_MS. */
 bool net_guard_may_log(
     struct net_socket *socket, const struct net_peer *from, const struct net_sender *who);
+/* What waits for each peer (net_unread.c). Returns BASE_OK or BASE_NOMEM. */
+int net_unread_new(struct net_unread **ret);
+void net_unread_destroy(struct net_unread **self_p);
+size_t net_unread_bytes(struct net_unread *self, const struct net_peer *peer);
+/* The peer's account, for frames to it made before the next call here; NULL: no memory. */
+struct net_account;
+struct net_account *net_unread_account(struct net_unread *self, const struct net_peer *peer);
+/* A frame with a copy of data, counted until libzmq is done with it. False: no memory. */
+bool net_unread_frame(
+    struct net_account *account, const void *data, size_t bytes, zmq_msg_t *ret_frame);
 /* Counts and forgets the events of a socket whose owner does not take them. */
 void net_watch_pass(struct net_socket *self);
 

@@ -47,6 +47,18 @@ static void tensor_release(const struct net_tensor *tensor)
         tensor->release((void *)tensor->data, tensor->hint);
 }
 
+/* As parts_add(), in the account of the peer that has one. */
+static bool parts_add_for(
+    struct parts *self, struct net_account *account, const void *data, size_t bytes)
+{
+    if (account == NULL || bytes == 0)
+        return parts_add(self, data, bytes);
+    if (!net_unread_frame(account, data, bytes, &self->frames[self->count]))
+        return false;
+    self->count++;
+    return true;
+}
+
 /* Takes the tensor: its release() is called here on failure, else when the frame goes. */
 static bool parts_add_tensor(struct parts *self, const struct net_tensor *tensor)
 {
@@ -102,15 +114,21 @@ static int send_body(struct net_socket *self, const struct net_peer *to, enum wi
     struct parts parts = {.count = 0};
     uint8_t envelope[LIMIT_ENVELOPE_BYTES];
     const size_t tensor_bytes = tensor != NULL ? tensor->bytes : 0;
+    struct net_account *account =
+        self->unread != NULL ? net_unread_account(self->unread, to) : NULL;
 
     wire_envelope_encode(kind, envelope);
-    bool is_whole = (to == NULL || parts_add(&parts, to->id, to->bytes)) &&
+    bool is_whole = (self->unread == NULL || account != NULL) &&
+                    (to == NULL || parts_add(&parts, to->id, to->bytes)) &&
                     parts_add(&parts, envelope, sizeof(envelope)) &&
-                    parts_add(&parts, body, body_bytes);
-    if (!is_whole)
-        tensor_release(tensor);
-    else if (tensor != NULL)
+                    parts_add_for(&parts, account, body, body_bytes);
+    if (is_whole && tensor != NULL && account == NULL) {
         is_whole = parts_add_tensor(&parts, tensor);
+    } else {
+        is_whole = is_whole &&
+                   (tensor == NULL || parts_add_for(&parts, account, tensor->data, tensor->bytes));
+        tensor_release(tensor);
+    }
     const int rc = is_whole ? parts_send(&parts, self->zmq) : BASE_NOMEM;
     struct net_traffic *traffic = &self->context->traffic;
     metrics_add(rc == BASE_OK ? &traffic->sent_messages : &traffic->send_failures, 1);
@@ -135,6 +153,14 @@ int net_send(struct net_socket *self, const struct net_peer *to, const struct wi
     if (rc != BASE_OK) {
         tensor_release(tensor);
         return rc;
+    }
+    /* Answers wait for who does not read; what says that they end, and why, does not. */
+    if (self->unread != NULL && message->kind == WIRE_PARTIAL &&
+        net_unread_bytes(self->unread, to) >= LIMIT_UNREAD_QUEUE_BYTES) {
+        tensor_release(tensor);
+        metrics_add(&self->context->traffic.send_failures, 1);
+        return base_error_set(err, BASE_AGAIN, "send %s on %s: %d bytes wait for that peer",
+            wire_kind_name(message->kind), self->endpoint, LIMIT_UNREAD_QUEUE_BYTES);
     }
     if (tensor != NULL && tensor->bytes == 0) {
         tensor_release(tensor);

@@ -159,6 +159,8 @@ static int open_socket(struct net_context *context, enum net_plane plane, bool i
             else
                 rc = net_watch_start(self, err);
         }
+        if (rc == BASE_OK && plane == NET_PLANE_CLIENT && net_unread_new(&self->unread) != BASE_OK)
+            rc = base_error_set(err, BASE_NOMEM, "open %s: no memory", endpoint);
         if (rc == BASE_OK)
             rc = bind_socket(self, endpoint, &parsed, err);
     } else {
@@ -216,6 +218,7 @@ void net_close(struct net_socket **self_p)
         atomic_fetch_sub(&self->context->socket_count, 1);
     }
     net_guard_destroy(&self->guard);
+    net_unread_destroy(&self->unread);
     base_arena_release(&self->encode);
     base_free(self);
     *self_p = NULL;

@@ -21,6 +21,7 @@ void router_options_default(struct router_options *ret)
         .requests_waiting = 256,
         .client_silence_ms = 10000,
         .step_deadline_ms = 3000,
+        .unread_bytes = LIMIT_UNREAD_BYTES,
         .unavailable_ms = 4000};
 }
 

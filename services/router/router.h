@@ -24,6 +24,7 @@ struct router_options {
     uint32_t client_silence_ms; /* requests of a client silent so long are cancelled; 10000 */
     uint32_t step_deadline_ms;  /* floor of the wait for a micro-batch before SUSPECT; 3000 */
     uint32_t unavailable_ms;    /* requests wait so long for a plan before they fail; 4000 */
+    size_t unread_bytes;        /* of answers that a client has not taken; LIMIT_UNREAD_BYTES */
     uint32_t canary_ms;         /* without a result for so long, a token of our own goes round; 0:
                                  * never. The daemon has another default. */
 };

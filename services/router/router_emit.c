@@ -108,6 +108,7 @@ static enum router_sent send_tokens(struct router *self, struct router_request *
     if (sent == ROUTER_SENT) {
         request->partial_sequence++;
         outbox->token_count = outbox->top_count = outbox->text_bytes = 0;
+        outbox->unsent_since_us = 0;
     }
     return sent;
 }
@@ -127,8 +128,10 @@ static enum router_sent send_score(
             .logprob_count = part->logprob_count}};
     enum router_sent sent = router_send_client(
         self, request->client, &message, has_tensor ? part->tensor : NULL, has_tensor ? bytes : 0);
-    if (sent == ROUTER_SENT)
+    if (sent == ROUTER_SENT) {
         request->partial_sequence++;
+        request->outbox.unsent_since_us = 0; /* it reads, if slowly */
+    }
     return sent;
 }
 
@@ -146,11 +149,28 @@ static enum router_sent send_outbox(struct router *self, struct router_request *
             break;
         outbox->first_score = part->next;
         outbox->score_count--;
+        outbox->score_bytes -= part->bytes;
         base_free(part);
     }
     if (outbox->first_score == NULL)
         outbox->last_score = NULL;
     return sent;
+}
+
+static size_t outbox_bytes(const struct router_outbox *self)
+{
+    return self->text_bytes + self->token_count * sizeof(*self->tokens) +
+           self->top_count * sizeof(*self->tops) + self->score_bytes;
+}
+
+/* Whether more is kept for that client than may be. */
+static bool is_over_limit(const struct router *self, uint64_t client)
+{
+    size_t bytes = 0;
+    for (size_t i = 0; i < self->request_count; i++)
+        if (self->requests[i]->client == client)
+            bytes += outbox_bytes(&self->requests[i]->outbox);
+    return bytes > self->options.unread_bytes;
 }
 
 /* Keeps the books after an attempt to send. */
@@ -166,6 +186,14 @@ static void sent_so_far(
         outbox->unsent_since_us = 0;
     else if (outbox->unsent_since_us == 0)
         outbox->unsent_since_us = now_us > 0 ? now_us : 1;
+    if (sent == ROUTER_SENT_NOT && outbox_bytes(outbox) > 0 &&
+        is_over_limit(self, request->client)) {
+        const struct wire_fault fault = router_fault(BASE_FULL, NULL,
+            "the client does not read its answers: over %zu bytes of them wait",
+            self->options.unread_bytes);
+        router_end_unread(self, now_us, request, &fault);
+        return;
+    }
     request->sequence.paused = outbox->token_count >= ROUTER_UNREAD_TOKENS_MAX ||
                                outbox->score_count >= ROUTER_UNREAD_SCORES_MAX;
 }
@@ -196,10 +224,12 @@ static struct router_score_part *score_copy(
     const struct router_score_part *part, size_t tensor_bytes)
 {
     size_t logprob_bytes = part->logprob_count * sizeof(float);
-    struct router_score_part *copy = base_alloc(sizeof(*copy) + logprob_bytes + tensor_bytes);
+    size_t bytes = sizeof(struct router_score_part) + logprob_bytes + tensor_bytes;
+    struct router_score_part *copy = base_alloc(bytes);
     if (copy == NULL)
         return NULL;
     *copy = *part;
+    copy->bytes = bytes;
     copy->next = NULL;
     copy->logprobs = (float *)(copy + 1);
     copy->tensor = (uint8_t *)(copy->logprobs + part->logprob_count);
@@ -215,7 +245,7 @@ int router_emit_score(struct router *self, uint64_t now_us, struct router_reques
 {
     struct router_outbox *outbox = &request->outbox;
     enum router_sent sent = ROUTER_SENT_NOT;
-    if (request->dead)
+    if (request->dead || request->ended)
         return BASE_OK;
     if (outbox->first_score == NULL)
         sent = send_score(self, request, part);
@@ -230,6 +260,7 @@ int router_emit_score(struct router *self, uint64_t now_us, struct router_reques
             outbox->first_score = copy;
         outbox->last_score = copy;
         outbox->score_count++;
+        outbox->score_bytes += copy->bytes;
     }
     sent_so_far(self, now_us, request, sent);
     return BASE_OK;

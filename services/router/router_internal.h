@@ -31,6 +31,7 @@ struct router_score_part {
     size_t logprob_count;
     float *logprobs;
     uint8_t *tensor; /* f32 [row_count, vocab_size] */
+    size_t bytes;    /* of a copy, all in all */
 };
 
 /* What a client has not been sent yet, in order. */
@@ -42,8 +43,8 @@ struct router_outbox {
     char *text; /* owned */
     size_t text_bytes, text_capacity;
     struct router_score_part *first_score, *last_score; /* owned */
-    size_t score_count;
-    uint64_t unsent_since_us; /* 0: the client took everything so far */
+    size_t score_count, score_bytes;
+    uint64_t unsent_since_us; /* something waits, and the client has taken nothing since; 0: none */
 };
 
 /* What the choices of one GENERATE have in common; a request with one choice has it as well. */
@@ -216,6 +217,10 @@ const uint32_t *router_request_banned(const struct router_request *request, size
 /* Ends a request: pages back, what is left in the outbox, then FINAL. fault: only for ERROR. */
 void router_end(struct router *self, uint64_t now_us, struct router_request *request,
     enum wire_finish_reason reason, const struct wire_fault *fault);
+/* The client does not read: drops what it has not taken of this answer and tells it so in a FINAL,
+ * for which there may be room. */
+void router_end_unread(struct router *self, uint64_t now_us, struct router_request *request,
+    const struct wire_fault *fault);
 /* No FINAL can reach that client any more. */
 void router_drop_client(struct router *self, uint64_t client);
 /* Fits limits, ids and logits of a live request to the plan just made active; may end it. */

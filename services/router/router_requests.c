@@ -96,6 +96,20 @@ void router_end(struct router *self, uint64_t now_us, struct router_request *req
     router_flush(self, now_us, request);
 }
 
+void router_end_unread(struct router *self, uint64_t now_us, struct router_request *request,
+    const struct wire_fault *fault)
+{
+    router_outbox_release(&request->outbox);
+    if (request->ended) {
+        request->final.finish_reason = WIRE_FINISH_ERROR;
+        request->final.error = *fault;
+        router_flush(self, now_us, request);
+    } else {
+        router_end(self, now_us, request, WIRE_FINISH_ERROR, fault);
+    }
+    request->dead = true;
+}
+
 void router_drop_client(struct router *self, uint64_t client)
 {
     for (size_t i = 0; i < self->request_count; i++) {
@@ -293,9 +307,10 @@ void router_requests_tick(struct router *self, uint64_t now_us)
             router_end(self, now_us, request, WIRE_FINISH_CANCELLED, NULL);
             request->dead = true;
         } else if (unsent_us != 0 && now_us >= unsent_us + silence_us) {
-            fault = router_fault(BASE_TIMEOUT, NULL, "the client does not read its answer");
-            router_end(self, now_us, request, WIRE_FINISH_ERROR, &fault);
-            request->dead = true;
+            fault = router_fault(BASE_TIMEOUT, NULL,
+                "the client does not read its answer: it took nothing for %u ms",
+                self->options.client_silence_ms);
+            router_end_unread(self, now_us, request, &fault);
         } else if (request->deadline_us != 0 && now_us >= request->deadline_us) {
             fault = router_fault(BASE_TIMEOUT, NULL, "the request's deadline of %llu ms passed",
                 (unsigned long long)(request->deadline_us - request->arrived_us) / 1000);

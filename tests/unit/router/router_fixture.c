@@ -124,6 +124,10 @@ static enum router_sent send_client(void *context, uint64_t client,
     struct fixture *self = context;
     if (self->client_takes[client] != ROUTER_SENT)
         return self->client_takes[client];
+    if (message->kind == WIRE_PARTIAL && self->partials_taken[client] == 0)
+        return ROUTER_SENT_NOT;
+    if (message->kind == WIRE_PARTIAL && self->partials_taken[client] > 0)
+        self->partials_taken[client]--;
     if (message->kind == WIRE_PARTIAL) {
         cr_assert_eq(bytes, (size_t)message->partial.row_count * message->partial.vocab_size * 4);
         take_partial(self, client, &message->partial, tensor);
@@ -158,6 +162,8 @@ struct fixture *fixture_new(
     struct fixture *self = base_alloc_zeroed(1, sizeof(*self));
     self->now_us = 1000000;
     self->vocab_size = FIXTURE_VOCAB;
+    for (size_t i = 0; i < 8; i++)
+        self->partials_taken[i] = -1;
     struct router_sink sink = {.context = self,
         .send_coordinator = send_coordinator,
         .link_first_stage = link_first_stage,

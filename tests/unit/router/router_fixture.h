@@ -55,6 +55,7 @@ struct fixture {
     struct fixture_answer answers[FIXTURE_ANSWERS];
     size_t answer_count;
     enum router_sent client_takes[8]; /* by client */
+    int partials_taken[8];            /* PARTIALs that there is still room for; -1: no bound */
 
     struct wire_message coordinator[64]; /* newest messages; pointers are not kept */
     size_t coordinator_count;
