@@ -2,8 +2,10 @@
 
 #include "base_assert.h"
 
-#define POINTS_MAX 20u  /* the newest point weighs at least 1 / this */
-#define OFF_MIN    0.5  /* tokens from the mean: what is nearer says nothing about the slope */
+#define POINTS_MAX 20u /* the newest point weighs at least 1 / this */
+#define OFF_MIN    0.5 /* tokens from the mean: what is nearer says nothing about the slope */
+#define ENOUGH     8u /* points together that tell more than those alone do: first steps are slow */
+#define STALE      500u /* steps alone, after which points together tell nothing any more */
 #define GAIN_MIN   0.03 /* a smaller one is not worth leaving one micro-batch a stage */
 
 static void line_add(struct schedule_line *line, double tokens, double us)
@@ -34,14 +36,32 @@ static double line_slope(const struct schedule_line *line)
     return slope < 0.0 ? 0.0 : slope > most ? most : slope;
 }
 
-/* other: lends its level, or its slope, when line has none. */
-static double line_at(
-    const struct schedule_line *line, const struct schedule_line *other, double tokens)
+/* other: lends its level when line has too few points, and its slope when it has none. */
+static double line_at(const struct schedule_line *line, uint32_t enough,
+    const struct schedule_line *other, double tokens)
 {
-    const struct schedule_line *level = line->count > 0 ? line : other;
+    const struct schedule_line *level = line->count >= enough || other->count == 0 ? line : other;
     double slope = line_slope(line_has_slope(line) ? line : other);
     double us = level->mean_us + slope * (tokens - level->mean_tokens);
     return us > 0.0 ? us : 0.0;
+}
+
+/* Whoever takes turns learns nothing of the other way, and would never leave it after a bad moment. */
+static void forget_together(struct schedule_pace *self)
+{
+    for (size_t i = 0; i < self->stage_count; i++)
+        self->stages[i].together.count = 0;
+}
+
+/* Near the least: nobody waits longer than for the links when all is well, and a number that is too
+ * high would keep everything busy, with nobody alone to find out. */
+static void links_add(struct schedule_pace *self, double us)
+{
+    if (!self->has_links || us < self->links_us)
+        self->links_us = us;
+    else
+        self->links_us += (us - self->links_us) / POINTS_MAX;
+    self->has_links = true;
 }
 
 void schedule_pace_observe(struct schedule_pace *self, uint32_t tokens, const uint32_t *stage_us,
@@ -55,19 +75,24 @@ void schedule_pace_observe(struct schedule_pace *self, uint32_t tokens, const ui
         line_add(round_us > 0 ? &stage->alone : &stage->together, tokens, stage_us[i]);
         busy_us += stage_us[i];
     }
-    if (round_us > 0 && round_us >= busy_us)
-        line_add(&self->links, tokens, (double)(round_us - busy_us));
+    if (round_us == 0)
+        self->alone_streak = 0;
+    else if (++self->alone_streak % STALE == 0)
+        forget_together(self);
+    if (round_us >= busy_us && round_us > 0)
+        links_add(self, (double)(round_us - busy_us));
 }
 
 /* How long all sequences take for a token each, as `groups` micro-batches. */
 static double round_of(const struct schedule_pace *self, uint32_t sequences, uint32_t groups)
 {
     double size = (double)sequences / groups, slowest = 0.0;
-    double through = line_at(&self->links, &self->links, size);
+    double through = self->links_us;
     for (size_t i = 0; i < self->stage_count; i++) {
         const struct schedule_line *alone = &self->stages[i].alone;
         const struct schedule_line *together = &self->stages[i].together;
-        double us = groups == 1 ? line_at(alone, together, size) : line_at(together, alone, size);
+        double us = groups == 1 ? line_at(alone, 1, together, size)
+                                : line_at(together, ENOUGH, alone, size);
         through += us;
         if (us > slowest)
             slowest = us;
@@ -80,7 +105,7 @@ static bool is_known(const struct schedule_pace *self)
     for (size_t i = 0; i < self->stage_count; i++)
         if (!line_has_slope(&self->stages[i].alone) && !line_has_slope(&self->stages[i].together))
             return false;
-    return self->links.count > 0;
+    return self->has_links;
 }
 
 uint32_t schedule_pace_groups(const struct schedule_pace *self, uint32_t sequences)

@@ -31,7 +31,9 @@ struct schedule_stage_pace {
 struct schedule_pace {
     size_t stage_count;
     struct schedule_stage_pace stages[LIMIT_STAGES_MAX];
-    struct schedule_line links; /* all of a round that is not a stage's, or waiting for one */
+    bool has_links;
+    double links_us;       /* all of a round that is not a stage's, or waiting for one */
+    uint32_t alone_streak; /* steps since the last one that was not alone */
 };
 
 /* A step of so many tokens came back. round_us: from sent to returned when nothing else was in
