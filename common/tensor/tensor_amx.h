@@ -1,7 +1,7 @@
 /*
- * Tile registers of AMX (Intel SDM vol. 1, chapter 18). Written as assembly because the compiler's own functions
- * do not say which memory they read and write, so that stores before them may move or vanish.
- * Internal to the files that are built for it.
+ * Tile registers of AMX (Intel SDM vol. 1, chapter 18). Written as assembly because the compiler's
+ * own functions do not say which memory they read and write, so that stores before them may move
+ * or vanish. Internal to the files that are built for it.
  */
 #ifndef TENSOR_AMX_H
 #define TENSOR_AMX_H

@@ -61,8 +61,8 @@ static bool has_avx512(void)
            __builtin_cpu_supports("avx512vnni");
 }
 
-/* Tile registers must be in the processor (leaf 7, bits 24 and 25 of edx), be saved by the system (bits 17 and 18
- * of XCR0), and be asked for: the permission holds for the whole process. */
+/* Tile registers must be in the processor (leaf 7, bits 24 and 25 of edx), be saved by the system
+ * (bits 17 and 18 of XCR0), and be asked for: the permission holds for the whole process. */
 static bool has_amx(void)
 {
     const unsigned int tile_data = 18, request_permission = 0x1023; /* ARCH_REQ_XCOMP_PERM */

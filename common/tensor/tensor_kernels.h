@@ -202,7 +202,7 @@ extern const struct tensor_kernels tensor_kernels_amx; /* AVX-512, and AMX for m
  * processor has it. Chosen once. Thread-safe. */
 const struct tensor_kernels *tensor_kernels_get(void);
 
-/* For tests: "scalar", "avx2", "avxvnni", "avx512"; NULL goes back to the choice of tensor_kernels_get().
+/* For tests: a name as LAYERMESH_ISA has it; NULL goes back to the choice of tensor_kernels_get().
  * False, and no change, when the processor or the build lacks it. No products may run. */
 bool tensor_kernels_use(const char *isa);
 

@@ -1,10 +1,11 @@
 /*
- * Products of many tokens by AMX: what both forms share. The tile unit multiplies 16 tokens with a row group at a
- * time; its int32 sums are exact, so outputs have the bits that tensor_matrix.h promises, and the
- * packed order of weights (four columns of sixteen rows to 64 bytes) is what the unit wants.
+ * Products of many tokens by AMX: what both forms share. The tile unit multiplies 16 tokens with a
+ * row group at a time; its int32 sums are exact, so outputs have the bits that tensor_matrix.h
+ * promises, and the packed order of weights (four columns of sixteen rows to 64 bytes) is what the
+ * unit wants.
  *
- * Codes are spread out to signed bytes first, some columns of two row groups, which stay in the
- * caches while all tokens pass. Running sums wait in memory meanwhile.
+ * Codes are spread out to bytes first, some columns of a few row groups, which stay in the caches
+ * while all tokens pass. Running sums wait in memory meanwhile.
  */
 #ifndef TENSOR_PRODUCTS_AMX_H
 #define TENSOR_PRODUCTS_AMX_H
@@ -79,8 +80,8 @@ struct amx_target {
     __mmask16 rows; /* of the group that exist */
 };
 
-/* Of up to AMX_TOKENS tokens from one of the pass on. Results are far apart and mostly in no cache, so they are asked
- * for early. */
+/* Of up to AMX_TOKENS tokens from one of the pass on. Results are far apart and mostly in no cache,
+ * so they are asked for early. */
 ALWAYS_INLINE struct amx_target amx_target_of(
     const struct amx_pass *pass, size_t group, size_t token)
 {

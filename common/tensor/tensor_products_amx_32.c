@@ -165,8 +165,8 @@ ALWAYS_INLINE void scale_block(struct item *item, const int32_t (*counts)[16], s
 
 /*
  * Items [first, last), all of token_count tokens (a constant 16, so that sums are in registers, or
- * fewer), as one stream of blocks. Every item has whole fours of blocks; those that are missing in the last are
- * left out.
+ * fewer), as one stream of blocks. Every item has whole fours of blocks; those that are missing in
+ * the last are left out.
  */
 ALWAYS_INLINE void add_items(struct amx_pass *pass, size_t first, size_t last,
     const size_t token_count, const size_t unit_bytes, const bool has_min)

@@ -92,4 +92,13 @@ ALWAYS_INLINE void fetch_ahead(
     }
 }
 
+/* Activations of the next block, into the first cache: they lie far from those of this one, where
+ * the processor's own prefetching does not follow. */
+ALWAYS_INLINE void fetch_activations(const void *p, const size_t bytes)
+{
+    UNROLLED
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch((const uint8_t *)p + i, 0, 3);
+}
+
 #endif

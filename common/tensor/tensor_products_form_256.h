@@ -130,6 +130,9 @@ ALWAYS_INLINE void block_256(const struct tensor_tile *tile, const uint8_t *w, s
     const int8_t *q = tile->form_256.q + block / 2 * stride * 64 + block % 2 * 32;
     const int32_t *start = tile->form_256.start_32 + block * stride * 2;
 
+    if (block % 2 == 0)
+        fetch_activations(q + stride * 64, token_count * 64);
+
     UNROLLED
     for (size_t half = 0; half < half_count; half++) {
         SUMS count[TILE_SUMS];

@@ -31,6 +31,8 @@ ALWAYS_INLINE void tile_float(const struct tensor_tile *tile, size_t group_first
         for (size_t g = 0; g < group_count; g++)
             fetch_ahead(tile, left / TENSOR_FLOAT_COLUMNS, w + g * group_bytes,
                 step_bytes * TENSOR_FLOAT_COLUMNS);
+        fetch_activations(
+            x + tile->token_stride * TENSOR_FLOAT_COLUMNS, token_count * TENSOR_FLOAT_COLUMNS * 4);
         for (size_t i = 0; i < column_count; i++, w += step_bytes) {
             UNROLLED
             for (size_t g = 0; g < group_count; g++) {
