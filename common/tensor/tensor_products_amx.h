@@ -73,6 +73,23 @@ ALWAYS_INLINE size_t amx_least(size_t a, size_t b)
     return a < b ? a : b;
 }
 
+/* Registers for products of so many tokens and columns: tmm0 to 3 sums, tmm4 and 5 activations, tmm6
+ * and 7 weights. */
+ALWAYS_INLINE void amx_configure_for(
+    struct amx_pass *pass, size_t token_count, const uint8_t columns)
+{
+    const uint8_t tokens = (uint8_t)token_count, steps = columns / 4;
+    const struct amx_config config = {
+        .palette = 1,
+        .row_bytes = {64, 64, 64, 64, columns, columns, 64, 64},
+        .row_count = {tokens, tokens, tokens, tokens, tokens, tokens, steps, steps},
+    };
+
+    if (pass->configured != token_count)
+        amx_configure(&config);
+    pass->configured = token_count;
+}
+
 /* Where new sums of tokens go, the first token's: row after row, stride floats apart. */
 struct amx_target {
     float *sums;

@@ -23,20 +23,6 @@
 #define LOW_BITS(type) (HAS_MIN(type) ? 3 : 7)
 _Static_assert(SPREAD_SUPER <= AMX_SPREAD_MAX, "does not fit");
 
-static void configure(struct amx_pass *pass, size_t token_count)
-{
-    const uint8_t tokens = (uint8_t)token_count;
-    const struct amx_config config = {
-        .palette = 1,
-        /* tmm0 .. 3 sums, tmm4 and 5 activations, tmm6 and 7 weights */
-        .row_bytes = {64, 64, 64, 64, 64, 64, 64, 64},
-        .row_count = {tokens, tokens, tokens, tokens, tokens, tokens, 16, 16},
-    };
-    if (pass->configured != token_count)
-        amx_configure(&config);
-    pass->configured = token_count;
-}
-
 /* Signed codes, of types without a min. */
 ALWAYS_INLINE CODES codes_less_offset(CODES a, const uint32_t type)
 {
@@ -255,11 +241,11 @@ ALWAYS_INLINE void add_256(struct amx_pass *pass, const uint32_t type)
     size_t rest = pass->token_count % AMX_TOKENS;
 
     if (full > 0) {
-        configure(pass, AMX_TOKENS);
+        amx_configure_for(pass, AMX_TOKENS, 64);
         add_items(pass, 0, full, type);
     }
     if (rest > 0) {
-        configure(pass, rest);
+        amx_configure_for(pass, rest, 64);
         add_items(pass, full, full + pass->group_count, type);
     }
 }

@@ -17,20 +17,6 @@ _Static_assert(PASS_BLOCKS *SPREAD_BLOCK <= AMX_SPREAD_MAX, "does not fit");
 #define STORE_STEPS 4u
 #define SCALE_STEPS 3u
 
-static void configure(struct amx_pass *pass, size_t token_count)
-{
-    const uint8_t tokens = (uint8_t)token_count;
-    const struct amx_config config = {
-        .palette = 1,
-        /* tmm0 .. 3 sums, tmm4 and 5 activations, tmm6 and 7 weights */
-        .row_bytes = {64, 64, 64, 64, 32, 32, 64, 64},
-        .row_count = {tokens, tokens, tokens, tokens, tokens, tokens, 8, 8},
-    };
-    if (pass->configured != token_count)
-        amx_configure(&config);
-    pass->configured = token_count;
-}
-
 /* What a code is too high by, once it is a byte of its own. */
 ALWAYS_INLINE CODES codes_less_offset(CODES a, const uint32_t type)
 {
@@ -211,11 +197,11 @@ ALWAYS_INLINE void add_pass(struct amx_pass *pass, const size_t unit_bytes, cons
     size_t rest = pass->token_count % AMX_TOKENS;
 
     if (full > 0) {
-        configure(pass, AMX_TOKENS);
+        amx_configure_for(pass, AMX_TOKENS, 32);
         add_items(pass, 0, full, AMX_TOKENS, unit_bytes, has_min);
     }
     if (rest > 0) {
-        configure(pass, rest);
+        amx_configure_for(pass, rest, 32);
         add_items(pass, full, full + pass->group_count, rest, unit_bytes, has_min);
     }
 }
